@@ -15,7 +15,6 @@ mod riskiest;
 mod simulate;
 mod versions;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,9 +50,9 @@ struct Args {
     count: u64,
     #[command(flatten)]
     model: ModelArgs,
-    /// A file of requests to change models while the job runs, as JSON lines; with --models.
-    #[arg(long, requires = "models", value_name = "FILE")]
-    control: Option<PathBuf>,
+    /// Requests to change models while the job runs, as JSON lines or messages; with --models.
+    #[arg(long, requires = "models", value_name = "FILE|KAFKA")]
+    control: Option<Place>,
     /// Where it is written what becomes of each change of a model; it is written nowhere by default.
     #[arg(long, requires = "models", value_name = "DIR|KAFKA")]
     model_events: Option<Place>,
@@ -144,13 +143,9 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
         write(list, "riskiest", args.riskiest.as_ref(), |_| "riskiest".to_owned())?;
     }
     // Nothing of the event time of a switch is scored before that is decided: each run switches at the same transaction.
-    let (known, never) = (charge_backs.clone(), |_: &ChangeRequest| EventTime::MIN);
+    let known = charge_backs.clone();
     let known = match &args.control {
-        Some(control) => {
-            let requests = FileSource::new([control], never).idle_after(Duration::from_millis(50));
-            let requests = if common.follow { requests.follow() } else { requests };
-            flow.source("control", &requests)?.change_operators_before("changes", known)?
-        }
+        Some(control) => requests(flow, args, control)?.change_operators_before("changes", known)?,
         None => known,
     };
     let featured = transactions
@@ -234,6 +229,24 @@ impl KeyedLogic for InOrder {
 
     fn tie_break(prediction: &Prediction) -> u64 {
         prediction.tx_id
+    }
+}
+
+/// Opens the source of requests. As long as it has not been read, nothing is released, whatever the time of a request.
+fn requests<'s>(flow: &Flow<'s>, args: &Args, control: &Place) -> Result<Stream<'s, ChangeRequest>, JobError> {
+    let common = &args.common;
+    match control {
+        Place::Path(path) => {
+            let file = FileSource::new([path], |_| EventTime::MIN).idle_after(Duration::from_millis(50));
+            flow.source("control", &if common.follow { file.follow() } else { file })
+        }
+        #[cfg(feature = "kafka")]
+        Place::Kafka(url) => {
+            let topic = topic_source(url, |request: ChangeRequest| request, |_| EventTime::MIN)?;
+            flow.source("control", &common.configure_topic(topic))
+        }
+        #[cfg(any(feature = "mqtt", feature = "postgres"))]
+        _ => Err(JobError::Invalid("--control: give a file or kafka://host:port/topic".to_owned())),
     }
 }
 

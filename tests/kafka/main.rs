@@ -10,6 +10,7 @@
 
 mod brokers;
 mod cluster;
+mod control;
 mod crash;
 mod example;
 mod job;

@@ -120,6 +120,12 @@ impl Epochs {
         }
     }
 
+    /// Wakes the sources that have nothing left and follow the watermarks of others.
+    pub(crate) fn wake_exhausted(&self) {
+        let follow = self.sources.iter().filter(|source| source.exhausted && source.reads);
+        follow.for_each(|source| source.activator.activate());
+    }
+
     fn wake_sources(&self) {
         self.sources.iter().for_each(|source| source.activator.activate());
     }

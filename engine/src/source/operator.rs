@@ -404,13 +404,16 @@ impl Ingest {
         };
         watermark = watermark.max(others.map_or(EventTime::MIN, |others| others.plus_ms(self.nature.lead_ms)));
         if watermark > self.at.watermark {
+            if activity == Activity::Active {
+                self.context.epochs.borrow().wake_exhausted();
+            }
             self.at.watermark = watermark;
             self.clock.set(self.nature.reach(watermark), activity);
             self.metrics.watermark.set(watermark.0);
             self.lower(Some(self.at));
         }
         if activity != Activity::Active {
-            // A follower has to poll: nothing wakes it when the others have advanced.
+            // A follower has to poll: nothing wakes it when sources of other workers have advanced, or when it is idle.
             self.look_again(FOLLOW);
         }
     }
