@@ -14,6 +14,8 @@ pub(crate) struct SourceClocks {
     here: RwLock<Vec<Arc<SourceClock>>>,
     /// For each process: the progress of its slowest source, as last reported; idle until the first report.
     elsewhere: Vec<SourceClock>,
+    /// The event time that records wait for in this process, by whom; nobody follows it.
+    waits: RwLock<Vec<Arc<AtomicI64>>>,
 }
 
 /// The event-time progress of one source instance, and whether it is active.
@@ -84,7 +86,21 @@ impl SourceClock {
 impl SourceClocks {
     pub(crate) fn new(processes: usize) -> Self {
         let elsewhere = (0..processes).map(|_| SourceClock::new(Reach::NOWHERE, Activity::Idle)).collect();
-        Self { here: RwLock::default(), elsewhere }
+        Self { here: RwLock::default(), elsewhere, waits: RwLock::default() }
+    }
+
+    /// Adds an event time beyond which records wait; `EventTime::MAX` while they wait for nothing.
+    pub(crate) fn register_wait(&self) -> Arc<AtomicI64> {
+        let wait = Arc::new(AtomicI64::new(EventTime::MAX.0));
+        whole(self.waits.write()).push(Arc::clone(&wait));
+        wait
+    }
+
+    /// Returns the watermark up to which records go on: that of the slowest active source, or what records wait for.
+    pub(crate) fn goes_on_until(&self) -> Option<EventTime> {
+        let waits = whole(self.waits.read()).iter().map(|wait| EventTime(wait.load(Ordering::Relaxed))).min();
+        let waits = waits.filter(|wait| *wait < EventTime::MAX);
+        waits.into_iter().chain(self.least_active().map(|least| least.watermark)).min()
     }
 
     pub(crate) fn register(&self, reach: Reach) -> Arc<SourceClock> {

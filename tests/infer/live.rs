@@ -177,7 +177,7 @@ impl KeyedLogic for InOrder {
 fn switches_that_a_stream_plans_are_at_the_same_record_in_each_run() {
     let _others_may_run = crate::ALONE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let seen = [const { AtomicU64::new(0) }; 3];
-    Simulation::check(200, |sim| planned_run(sim, &seen));
+    Simulation::check(300, |sim| planned_run(sim, &seen));
     let [made, refused, crashes] = seen.map(AtomicU64::into_inner);
     println!("made, refused, crashes: {made}, {refused}, {crashes}");
     let alone = std::env::var_os("TIDEMILL_SEED").is_some();
@@ -194,13 +194,19 @@ fn planned_run(sim: &mut Simulation, [made, refused, crashes]: &[AtomicU64; 3]) 
             (0..2).for_each(|partition| source.watermark_of(partition, id as i64));
         }
     }
-    let (mut planned, mut from) = (vec![(i64::MIN, 0)], 0);
+    sim.settings().stops = 3;
+    // A source that is done says so with its last records, and one that is not may be idle.
+    let is_done = sim.draw(0..2) == 0;
+    let (mut planned, mut from, mut requests) = (vec![(i64::MIN, 0)], 0, Vec::new());
     for id in 0..sim.draw(1..6_usize) {
         // There is no version 6, and a request that is refused changes nothing.
         let (version, partition) = (sim.draw(1..7_u64), sim.draw(0..2));
         from += sim.draw(1..80_i64);
         let change = json!({ "switch": { "model": format!("model/{version}"), "from_event_time": from } });
-        control.push_to(partition, i64::MIN, request(id, change));
+        match is_done {
+            true => requests.push((EventTime::MIN, request(id, change))),
+            false => control.push_to(partition, i64::MIN, request(id, change)),
+        }
         if version < 6 {
             planned.push((from, version));
             made.fetch_add(1, Ordering::Relaxed);
@@ -208,13 +214,20 @@ fn planned_run(sim: &mut Simulation, [made, refused, crashes]: &[AtomicU64; 3]) 
             refused.fetch_add(1, Ordering::Relaxed);
         }
     }
+    if sim.draw(0..2) == 0 {
+        (0..2).for_each(|partition| control.idle(partition));
+    }
+    (0..2).filter(|_| sim.draw(0..3) == 0).for_each(|partition| source.idle(partition));
     let outside = (sim.draw(0..2) == 0).then(|| sim.outside());
     let pool = outside.as_ref().and_then(|_| threads(sim.draw(1..3), sim.draw(0..2) == 0));
     let models = Models::of(Fake::new("v0", 0.0, &[])).with_versions_of(Numbered { outside });
     let settings = InferSettings { retries: 50, ..settings(sim.draw(1..40), pool) };
-    let (items, requests, to) = (source.clone(), control.clone(), scored.clone());
+    let (items, control, to) = (source.clone(), control.clone(), scored.clone());
     let report = sim.run(move |flow| {
-        let requests = flow.source("control", &requests)?;
+        let requests = match is_done {
+            true => flow.source("control", &vec_source(requests.clone()))?,
+            false => flow.source("control", &control)?,
+        };
         let items = requests.change_operators_before("changes", flow.source("items", &items)?)?;
         let items = items.key_by(|item| item.id % 8).process("in-order", Order::EventTime, |_| Ok(InOrder))?.results;
         items.infer_by_key("score", &models, &settings, |item| item.id, |item: &Item| &item.wish)?.sink("scored", &to)

@@ -1,4 +1,4 @@
-//! The requests of streams that records of their event time wait for.
+//! The requests of streams for which records of their event time, and the end of the job, wait.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::time::{Epoch, EventTime};
 /// effect, that is until the last of these is committed.
 #[derive(Default)]
 pub(super) struct Held {
-    /// By identifier: the event time, and the first epoch if it is decided.
-    requests: BTreeMap<String, (EventTime, Option<Epoch>)>,
+    /// By identifier: the event time, if it has one, and the first epoch if it is decided.
+    requests: BTreeMap<String, (Option<EventTime>, Option<Epoch>)>,
     /// No record of an earlier epoch will come any more.
     first: Epoch,
 }
 
 impl Held {
-    pub(super) fn hold(&mut self, id: &str, from: EventTime) {
+    pub(super) fn hold(&mut self, id: &str, from: Option<EventTime>) {
         self.requests.insert(id.to_owned(), (from, None));
     }
 
@@ -42,7 +42,11 @@ impl Held {
 
     /// Returns the event time that the watermark must not pass.
     pub(super) fn least(&self) -> Option<EventTime> {
-        self.requests.values().map(|(from, _)| *from).min()
+        self.requests.values().filter_map(|(from, _)| *from).min()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
     }
 }
 
@@ -55,8 +59,9 @@ mod tests {
         let mut held = Held::default();
         held.passed(Epoch(4));
         assert_eq!(held.least(), None);
-        held.hold("a", EventTime(70));
-        held.hold("b", EventTime(50));
+        held.hold("a", Some(EventTime(70)));
+        held.hold("b", Some(EventTime(50)));
+        held.hold("d", None);
         assert_eq!(held.least(), Some(EventTime(50)));
         held.refused("b");
         held.scheduled("a", Epoch(6));
@@ -64,9 +69,11 @@ mod tests {
         held.passed(Epoch(5));
         assert_eq!(held.least(), Some(EventTime(70)), "epoch 5 may still have records");
         held.passed(Epoch(6));
-        assert_eq!(held.least(), None);
+        assert!(held.least().is_none() && !held.is_empty(), "the end waits for one without an event time");
+        held.scheduled("d", Epoch(6));
+        assert!(held.is_empty());
         // One that the log has had for long.
-        held.hold("c", EventTime(10));
+        held.hold("c", Some(EventTime(10)));
         held.scheduled("c", Epoch(6));
         assert_eq!(held.least(), None);
     }

@@ -125,10 +125,8 @@ impl Switchboard {
         inner.held.passed(past.first);
         // Records may still wait for these.
         for entry in own {
-            if let Some(from) = made.effective_from(&entry.change) {
-                inner.held.hold(&entry.id, from);
-                entry.epoch.into_iter().for_each(|epoch| inner.held.scheduled(&entry.id, Epoch(epoch)));
-            }
+            inner.held.hold(&entry.id, made.effective_from(&entry.change));
+            entry.epoch.into_iter().for_each(|epoch| inner.held.scheduled(&entry.id, Epoch(epoch)));
         }
         for entry in &log {
             let Request { id, operator, by, reason, asked_ms, .. } = entry.into();
@@ -174,17 +172,17 @@ impl Switchboard {
         lock(&self.inner).note(request, Step::Asked);
     }
 
-    /// Holds the event time of a request, if it has one, until it is decided and in effect.
+    /// Holds the event time of a request, if it has one, and the end of the job until it is decided and in effect.
     pub(crate) fn hold(&self, request: &Request) {
         let operator = self.operator(&request.operator);
-        if let Some(from) = operator.and_then(|operator| operator.effective_from(&request.value())) {
-            lock(&self.inner).held.hold(&request.id, from);
-        }
+        let from = operator.and_then(|operator| operator.effective_from(&request.value()));
+        lock(&self.inner).held.hold(&request.id, from);
     }
 
-    /// Returns the event time that no watermark may pass yet.
-    pub(crate) fn held(&self) -> Option<EventTime> {
-        lock(&self.inner).held.least()
+    /// Returns the event time that no watermark may pass yet, and whether the end of the job waits.
+    pub(crate) fn held(&self) -> (Option<EventTime>, bool) {
+        let held = &lock(&self.inner).held;
+        (held.least(), !held.is_empty())
     }
 
     /// Hears of a change that was asked for again.

@@ -43,6 +43,7 @@ struct SourceEnd {
     activator: Activator,
     /// Whether it is a source.
     reads: bool,
+    is_done: bool,
     exhausted: bool,
 }
 
@@ -81,7 +82,7 @@ impl Epochs {
 
     fn join_end(&mut self, activator: Activator, reads: bool) -> SourceId {
         self.join();
-        self.sources.push(SourceEnd { activator, reads, exhausted: false });
+        self.sources.push(SourceEnd { activator, reads, exhausted: false, is_done: false });
         SourceId(self.sources.len() - 1)
     }
 
@@ -120,10 +121,9 @@ impl Epochs {
         }
     }
 
-    /// Wakes the sources that have nothing left and follow the watermarks of others.
-    pub(crate) fn wake_exhausted(&self) {
-        let follow = self.sources.iter().filter(|source| source.exhausted && source.reads);
-        follow.for_each(|source| source.activator.activate());
+    /// Wakes the sources that are done, which follow the watermarks of others.
+    pub(crate) fn wake_done(&self) {
+        self.sources.iter().filter(|source| source.is_done).for_each(|source| source.activator.activate());
     }
 
     fn wake_sources(&self) {
@@ -133,6 +133,14 @@ impl Epochs {
     /// Marks a source as exhausted: it has handed out everything.
     pub(crate) fn exhausted(&mut self, source: SourceId) {
         self.set_exhausted(source, true);
+    }
+
+    /// Marks a source as done: it will not even look for more.
+    pub(crate) fn done(&mut self, source: SourceId) {
+        self.set_exhausted(source, true);
+        if let Some(source) = self.sources.get_mut(source.0) {
+            source.is_done = true;
+        }
     }
 
     /// Says whether the end of the job need not wait for a source, or for an operator that joined as one.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use timely::progress::operate::FrontierInterest;
@@ -10,10 +10,9 @@ use timely::scheduling::Activator;
 
 use super::port::Port;
 use super::stream::Stream;
-use crate::alignment::{Activity, Reach, SourceClock};
 use crate::control::ChangeRequest;
 use crate::control::request::Request;
-use crate::epoch::{Aligner, SourceId, Step};
+use crate::epoch::{Aligner, Finish, SourceId, Step};
 use crate::error::JobError;
 use crate::locks::lock;
 use crate::metrics::OperatorMetrics;
@@ -52,9 +51,10 @@ impl<'s, D: Data + Into<ChangeRequest>> Stream<'s, D> {
     /// input makes the change at the same record.
     ///
     /// * Time: if all requests have the event time [`EventTime::MIN`], nothing is released before all of a bounded source
-    ///   are read, or before an unbounded one is idle. Other sources read on meanwhile, until a tenth of
-    ///   [`JobSettings::max_in_flight`](crate::JobSettings::max_in_flight) records are pending. The job ends only when all
-    ///   requests are decided.
+    ///   are read, or before an unbounded one is idle. The sources of a process that has read a request pause meanwhile, once
+    ///   a tenth of [`JobSettings::max_in_flight`](crate::JobSettings::max_in_flight) records are pending there. A request
+    ///   whose time has passed already holds the watermark where it is until it is refused. Input that ends does not end the
+    ///   job before all requests are decided; requests must not be sent to other workers on their way here.
     /// * Guarantee: a request whose record is in a checkpoint is in it, too, until it is decided; a restart waits for it again.
     ///
     /// # Errors
@@ -71,8 +71,7 @@ impl<'s, D: Data + Into<ChangeRequest>> Stream<'s, D> {
         let activator = node.activator();
         let id = context.epochs.borrow_mut().join_waiting(activator.clone());
         let metrics = self.flow.metrics(name, "changes");
-        let clocks = &context.process.source_clocks;
-        let clock = clocks.register(Reach { watermark: EventTime::MIN, latest: EventTime::MIN });
+        let wait = context.process.source_clocks.register_wait();
         node.build(Box::new(move |mut capabilities| {
             let start = Moment::new(context.first_epoch, EventTime::MIN);
             let port = Port::new(output, capabilities.pop(), start);
@@ -84,7 +83,7 @@ impl<'s, D: Data + Into<ChangeRequest>> Stream<'s, D> {
                 at: start,
                 id,
                 read_in: None,
-                clock,
+                wait,
                 next_look: None,
                 activator,
                 metrics,
@@ -130,8 +129,8 @@ struct Asking {
     id: SourceId,
     /// The epoch in which all sources of this worker had been read: once it is over, all of their requests have come.
     read_in: Option<Epoch>,
-    /// Counts as a source that has come as far as the requests let the others go.
-    clock: Arc<SourceClock>,
+    /// What records wait for: sources that are ahead of it pause when there are many.
+    wait: Arc<AtomicI64>,
     next_look: Option<Instant>,
     activator: Activator,
     metrics: Arc<OperatorMetrics>,
@@ -166,35 +165,46 @@ impl Asking {
                 }
                 Step::Wait => break,
                 Step::Finished => {
-                    self.port.lower(None);
+                    self.finish(finish);
                     return Ok(());
                 }
             }
         }
-        let held = self.context.process.control.held();
+        let (held, end_waits) = self.context.process.control.held();
         let Moment { epoch, watermark } = self.aligner.current();
         self.at.epoch = epoch;
         self.at.watermark = self.at.watermark.max(held.map_or(watermark, |held| held.min(watermark)));
         self.port.lower(Some(self.at));
         self.metrics.watermark.set(self.at.watermark.0);
-        // Not where the watermark is: the source of the requests may follow this one, when it has none left.
-        let reach = held.unwrap_or(watermark);
-        let activity = if held.is_some() { Activity::Active } else { Activity::Done };
-        self.clock.set(Reach { watermark: reach, latest: reach }, activity);
-        self.wait_for_end(held.is_some());
+        let wait = held.map_or(EventTime::MAX, |held| held.max(self.at.watermark));
+        self.wait.store(wait.0, Ordering::Relaxed);
+        self.wait_for_end(end_waits);
         // Nothing else wakes it when a request is decided, or when sources are exhausted.
         self.context.look_again(&mut self.next_look, &self.activator, LOOK);
         Ok(())
     }
 
-    /// Lets the job end once all requests have come and none is held.
-    fn wait_for_end(&mut self, is_held: bool) {
+    /// Ends as sources do: a job that is stopped keeps its watermark until every worker has closed the last epoch, so that
+    /// nothing that is held is released.
+    fn finish(&mut self, finish: Option<Finish>) {
+        self.wait.store(EventTime::MAX.0, Ordering::Relaxed);
+        let committed = self.context.process.progress.committed_epoch.load(Ordering::Relaxed);
+        if finish.is_none_or(|finish| finish.drain || committed >= finish.last.0) {
+            return self.port.lower(None);
+        }
+        self.at.epoch = self.aligner.current().epoch;
+        self.port.lower(Some(self.at));
+        self.context.look_again(&mut self.next_look, &self.activator, LOOK);
+    }
+
+    /// Lets the job end once all requests have come and none is undecided.
+    fn wait_for_end(&mut self, waits: bool) {
         let mut epochs = self.context.epochs.borrow_mut();
         if self.read_in.is_none() && epochs.is_read() {
             self.read_in = Some(epochs.running());
             self.context.process.checkpoint_wanted.store(true, Ordering::Relaxed);
         }
         let all_came = self.read_in.is_some_and(|epoch| self.at.epoch > epoch);
-        epochs.set_exhausted(self.id, all_came && !is_held);
+        epochs.set_exhausted(self.id, all_came && !waits);
     }
 }

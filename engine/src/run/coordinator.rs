@@ -28,7 +28,7 @@ use crate::checkpoint::thread::{Answer, CheckpointThread, Command};
 use crate::control::queue::{ChangeQueue, Tell};
 use crate::control::request::{Order, Progress, Said};
 use crate::epoch::StagedOutput;
-use crate::error::{ErrorKind, JobError};
+use crate::error::JobError;
 use crate::locks::lock;
 use crate::threads;
 use crate::time::Epoch;
@@ -250,18 +250,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Notes that `error` ends the job. If another run has taken over, that is the reason: it removes what this run wrote and
-    /// did not commit, or locks it out.
+    /// Notes that `error` ends the job.
     fn failed(&mut self, error: JobError) -> JobError {
-        let explained = matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Internal);
-        let target = self.context.start.target.as_ref().filter(|_| !explained);
-        let error = match target.and_then(|target| Manifest::taken_over(&*target.store, target.incarnation)) {
-            Some(taken_over) => {
-                tracing::warn!(%error, "this failed because another run of the job has taken over");
-                taken_over.into()
-            }
-            None => error,
-        };
         self.context.process.progress.checkpoints.count_failed(&error);
         self.spans.failed(&error);
         error

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tidemill_state::Manifest;
 use timely::WorkerConfig;
 use timely::worker::Worker;
 
@@ -10,7 +11,8 @@ use super::cluster;
 use super::execution::{Run, Sockets};
 use super::worker::run_worker;
 use crate::checkpoint::restore::StartingPoint;
-use crate::error::JobError;
+use crate::checkpoint::target::Target;
+use crate::error::{ErrorKind, JobError};
 use crate::graph::Flow;
 use crate::place::Place;
 use crate::threads;
@@ -27,10 +29,9 @@ where
         Some(start) => run_workers(run, start, sockets, build),
         None => Ok(()),
     });
-    if let (Err(_), Some(start)) = (&result, &decided) {
-        start.give_back(run.work_dir.as_ref().is_none_or(|work_dir| work_dir.is_the_only_one()));
-    }
-    result
+    let Some(start) = decided.filter(|_| result.is_err()) else { return result };
+    start.give_back(run.work_dir.as_ref().is_none_or(|work_dir| work_dir.is_the_only_one()));
+    result.map_err(|error| explained(error, &start))
 }
 
 fn run_workers<F>(run: &Arc<Run>, start: &Arc<StartingPoint>, sockets: Sockets, build: F) -> Result<(), JobError>
@@ -74,4 +75,18 @@ where
         cluster::abandon(connections);
     }
     failure.map_or(Ok(()), Err)
+}
+
+/// Returns the reason for an error: if another run has taken over, it removes what this run wrote and did not commit, or locks
+/// it out.
+fn explained(error: JobError, start: &StartingPoint) -> JobError {
+    let target = start.target.as_ref().filter(|_| !matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Internal));
+    let taken_over = |target: &Target| Manifest::taken_over(&*target.store, target.incarnation, start.first_epoch.0);
+    match target.and_then(taken_over) {
+        Some(taken_over) => {
+            tracing::warn!(error = error.report(), "this failed because another run of the job has taken over");
+            taken_over.into()
+        }
+        None => error,
+    }
 }

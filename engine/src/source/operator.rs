@@ -254,7 +254,7 @@ impl Ingest {
             }
             Next::Done => {
                 self.state = State::Exhausted;
-                self.context.epochs.borrow_mut().exhausted(self.id);
+                self.context.epochs.borrow_mut().done(self.id);
             }
         }
         self.has_more = next == Next::Now;
@@ -341,9 +341,9 @@ impl Ingest {
     fn hold(&self) -> Option<Hold> {
         let process = &self.context.process;
         // The slowest source never waits for the others: pending records can only leave when it goes on.
-        let least = process.source_clocks.least_active();
+        let least = process.source_clocks.goes_on_until();
         let own = self.nature.reach(self.at.watermark).watermark;
-        let ahead_ms = least.map_or(0, |least| own.ms_since(least.watermark));
+        let ahead_ms = least.map_or(0, |least| own.ms_since(least));
         let too_far = process.max_drift_ms.is_some_and(|drift| ahead_ms > drift);
         let ahead = ahead_ms > 0 && (too_far || process.pending.load(Ordering::Relaxed) >= process.max_pending);
         let full = process.progress.state.iter().any(|state| state.full.load(Ordering::Relaxed));
@@ -405,7 +405,7 @@ impl Ingest {
         watermark = watermark.max(others.map_or(EventTime::MIN, |others| others.plus_ms(self.nature.lead_ms)));
         if watermark > self.at.watermark {
             if activity == Activity::Active {
-                self.context.epochs.borrow().wake_exhausted();
+                self.context.epochs.borrow().wake_done();
             }
             self.at.watermark = watermark;
             self.clock.set(self.nature.reach(watermark), activity);

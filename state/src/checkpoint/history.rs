@@ -31,11 +31,11 @@ impl Manifest {
         }
     }
 
-    /// Returns the error of a run whose job another one has taken over: it has a newer file in `manifests/`. A store that cannot
-    /// be read tells nothing.
+    /// Returns the error of a run whose job another one has taken over: that has a file in `manifests/` from the first epoch of
+    /// this run on. A store that cannot be read tells nothing.
     #[must_use]
-    pub fn taken_over(store: &dyn CheckpointStore, incarnation: u64) -> Option<StateError> {
-        let newest = list_epochs(store).ok()?.pop()?;
+    pub fn taken_over(store: &dyn CheckpointStore, incarnation: u64, first_epoch: u64) -> Option<StateError> {
+        let newest = list_epochs(store).ok()?.pop().filter(|newest| *newest >= first_epoch)?;
         let file = Self::file(newest);
         let bytes = store.get(&file).ok()?;
         let other = match claim_in(&bytes) {

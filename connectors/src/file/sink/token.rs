@@ -154,7 +154,8 @@ impl Part {
             }
         }
         make_folder(root, folder)?;
-        let made = root.join(format!(".{}-{incarnation:016x}.{IN_PROGRESS}", self.name.replace('/', "%")));
+        let first = self.pieces.first().map_or("", |piece| piece.temporary.as_str());
+        let made = root.join(format!("{first}-{incarnation:016x}.{IN_PROGRESS}"));
         let make = || {
             let mut file = File::create(&made).map_err(failed("create", &made))?;
             put_together(&pieces, &mut file)?;
