@@ -274,7 +274,9 @@ fn tools_that_know_tritons_repository_can_use_this_one() {
 #[test]
 fn a_rollout_of_a_version_with_other_scores_rolls_itself_back() {
     let running = start(tempfile::tempdir().unwrap());
-    let settings = json!({ "shadow_records": 500, "steps": [0.1, 0.5], "interval": "300ms", "min_records": 50 });
+    let settings = json!({
+        "shadow_records": 500, "shadow_interval": "300ms", "steps": [0.1, 0.5], "interval": "300ms", "min_records": 50,
+    });
     let begun = running.decided(&json!({ "rollout": { "model": "constant/2", "settings": settings } }));
     assert_eq!(begun["state"], "scheduled", "{begun}");
     let is_over = |all: &Json| all["changes"][0]["change"] == json!({ "end": "canary" });

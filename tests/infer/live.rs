@@ -107,7 +107,7 @@ fn one_run(sim: &mut Simulation, seen: &Seen) {
             6 => json!({ "roll_back": {} }),
             7 | 8 => {
                 let settings = json!({
-                    "shadow_records": sim.draw(0..2) * 5, "steps": [0.2, 0.5], "interval": "10ms", "min_records": 2,
+                    "shadow_records": sim.draw(0..2) * 5, "shadow_interval": "5ms", "steps": [0.2, 0.5], "interval": "10ms", "min_records": 2,
                     "checks": { "score_psi": null, "score_mean_shift": f64::from(sim.draw(0..3)) },
                 });
                 json!({ "rollout": { "model": model, "settings": settings } })

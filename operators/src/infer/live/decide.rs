@@ -76,6 +76,7 @@ impl State {
             }
         } else if shadowed.is_some() {
             let Compared { scored, failed, .. } = all.shadow;
+            let length = running.windows.length(&all)?;
             let checked = of_shadow(&settings.checks, settings.shadow_records, &all.shadow)?;
             let shown = Checked::shown(&checked);
             let numbers = format!("as a shadow it has scored {scored} records and failed on {failed}; {shown}");
@@ -83,6 +84,8 @@ impl State {
             running.windows.checked = checked;
             if has_failed {
                 (Change::End(Extra::Shadow), format!("{name} is given up: {numbers}"))
+            } else if length < settings.shadow_interval {
+                return None;
             } else {
                 (canary(0)?, format!("{name} begins as a canary: {numbers}"))
             }

@@ -25,6 +25,9 @@ use super::tally::Part;
 pub(super) struct Rollout {
     /// Records that the shadow scores before the first step; 0 for no shadow.
     pub(super) shadow_records: u64,
+    /// Least time of the shadow, in event time.
+    #[serde(with = "humantime_serde")]
+    pub(super) shadow_interval: Duration,
     /// The shares of the keys, 0 to 1, in ascending order. After the last one the version is promoted.
     pub(super) steps: Vec<f64>,
     /// Least length of a window, in event time.
@@ -55,6 +58,7 @@ impl Default for Rollout {
     fn default() -> Self {
         Self {
             shadow_records: 1000,
+            shadow_interval: Duration::from_secs(300),
             steps: vec![0.01, 0.05, 0.2, 0.5],
             interval: Duration::from_secs(60),
             min_records: 500,
@@ -163,11 +167,12 @@ impl Windows {
         self.begun.is_some()
     }
 
-    /// Looks at a step: `all` is what was seen since it began.
-    pub(super) fn look(&mut self, rollout: &Rollout, all: &Report) -> Verdict {
+    /// Returns the length of the window in event time, which begins with the first record of a step; `all` is what was seen
+    /// since the step began.
+    pub(super) fn length(&mut self, all: &Report) -> Option<Duration> {
         if all.seen_ms == i64::MIN {
             // No record has come yet.
-            return Verdict::Wait;
+            return None;
         }
         if self.since != all.since || self.begun.is_none() {
             *self = Self {
@@ -176,11 +181,17 @@ impl Windows {
                 ..Self::default()
             };
         }
+        let began = self.begun.as_ref()?.seen_ms;
+        Some(Duration::from_millis(u64::try_from(all.seen_ms.saturating_sub(began)).unwrap_or(0)))
+    }
+
+    /// Looks at a step: `all` is what was seen since it began.
+    pub(super) fn look(&mut self, rollout: &Rollout, all: &Report) -> Verdict {
+        let Some(length) = self.length(all) else { return Verdict::Wait };
         let Some(begun) = &self.begun else { return Verdict::Wait };
         let of_window = |role| all.part(role).without(&begun.part(role));
         let (canary, baseline) = (of_window(ModelRole::Canary), of_window(ModelRole::Baseline));
-        let length = u64::try_from(all.seen_ms.saturating_sub(begun.seen_ms)).unwrap_or(0);
-        let is_over = u128::from(length) >= rollout.interval.as_millis();
+        let is_over = length >= rollout.interval;
         let (outcome, checked) = outcome(&rollout.checks, rollout.min_records, &canary, &baseline);
         let shown = Checked::shown(&checked);
         let numbers = format!("{} records against {}; {shown}", canary.records(), baseline.records());
@@ -235,6 +246,16 @@ mod tests {
         let bad = report(9, 62_000, even(1_000, 0.5), even(1_000, 0.0));
         assert_eq!(windows.look(&rollout, &report(9, 61_500, Part::default(), Part::default())), Verdict::Wait);
         assert!(matches!(windows.look(&rollout, &bad), Verdict::RollBack(_)));
+    }
+
+    #[test]
+    fn the_window_of_a_step_begins_with_its_first_record() {
+        let mut windows = Windows::default();
+        let mut length = |since, seen| windows.length(&report(since, seen, Part::default(), Part::default()));
+        assert_eq!(length(5, i64::MIN), None);
+        assert_eq!(length(5, 1_000), Some(Duration::ZERO));
+        assert_eq!(length(5, 301_000), Some(Rollout::default().shadow_interval));
+        assert_eq!(length(7, 302_000), Some(Duration::ZERO), "another step");
     }
 
     #[test]
