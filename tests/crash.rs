@@ -125,6 +125,35 @@ fn kills_while_switches_at_event_times_are_asked_for_leave_the_predictions_of_a_
     }
 }
 
+/// The rollout begins with the job, and goes on where it was.
+#[test]
+fn kills_during_a_rollout_do_not_begin_it_anew() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let (models, settings) = (scratch.path().join("models"), scratch.path().join("settings.json"));
+    three_versions(&models);
+    let steps = json!({
+        "shadow_records": 500, "shadow_interval": "1h", "steps": [0.2, 0.5], "interval": "2h", "min_records": 50,
+    });
+    std::fs::write(&settings, steps.to_string()).expect("a file");
+    let count = 60_000;
+    let mut chance = ChaCha8Rng::seed_from_u64(seed());
+    let killed = run_with_kills(6 * times(), Duration::from_millis(1200), &mut chance, |workers| {
+        let mut command = example("fraud_velocity");
+        command.args(["--count", &count.to_string(), "--rate", "10000", "--use-model", "fraud_velocity/1"]);
+        command.args(["--checkpoint-interval", "100ms", "--workers", &workers.to_string(), "--models"]).arg(&models);
+        command.arg("--rollout").arg(format!("fraud_velocity/2={}", settings.display()));
+        command.arg("--predictions").arg(scratch.path().join("predictions"));
+        command.arg("--checkpoint-dir").arg(scratch.path().join("checkpoints"));
+        command
+    });
+    let log = newest_log(&scratch.path().join("checkpoints"));
+    let asked: Vec<&str> = log.iter().filter(|entry| entry.by == "the command line").map(|entry| &*entry.id).collect();
+    assert_eq!(asked, ["rollout of fraud_velocity/2"]);
+    assert!(killed > 0 && log.iter().any(|entry| entry.reason.contains("is promoted")), "{killed} killed: {log:?}");
+    let [first, _, second, _] = check_predictions(&scratch.path().join("predictions"), &log, 1, count);
+    assert!(first > 0 && second > 0, "{first}, {second}: {log:?}");
+}
+
 /// Predictions of several epochs gather in a part, in the folder of their day; each restart closes the parts.
 #[test]
 fn kills_leave_each_prediction_in_the_folder_of_its_day_once() {

@@ -33,7 +33,7 @@ use features::{CardVelocity, ChargeBack, ChargeBackLine, Featured, FraudFeatures
 use labels::LabelArgs;
 use rescore::RescoreArgs;
 use simulate::City;
-use versions::ModelArgs;
+use versions::{ModelArgs, Wanted};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -53,6 +53,9 @@ struct Args {
     /// Requests to change models while the job runs, as JSON lines or messages; with --models.
     #[arg(long, requires = "models", value_name = "FILE|KAFKA")]
     control: Option<Place>,
+    /// A version that is rolled out step by step, from the start on, with its settings in a file of JSON; with --models.
+    #[arg(long, requires = "models", value_name = "NAME[=FILE]")]
+    rollout: Option<Wanted>,
     /// Where it is written what becomes of each change of a model; it is written nowhere by default.
     #[arg(long, requires = "models", value_name = "DIR|KAFKA")]
     model_events: Option<Place>,
@@ -144,8 +147,12 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, models: Option<&Models>) -
     }
     // Nothing of the event time of a switch is scored before that is decided: each run switches at the same transaction.
     let known = charge_backs.clone();
-    let known = match &args.control {
-        Some(control) => requests(flow, args, control)?.change_operators_before("changes", known)?,
+    let asked = [
+        args.control.as_ref().map(|control| requests(flow, args, control)).transpose()?,
+        args.rollout.as_ref().map(|wanted| flow.source("rollout", &wanted.request()?)).transpose()?,
+    ];
+    let known = match asked.into_iter().flatten().reduce(Stream::union) {
+        Some(asked) => asked.change_operators_before("changes", known)?,
         None => known,
     };
     let featured = transactions

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::Args;
+use serde_json::json;
+use tidemill::control::ChangeRequest;
 use tidemill::drift::Baselines;
 use tidemill::infer::{FeatureRules, ModelRef, ModelRepository, ModelSource as _, SessionSettings};
 use tidemill::prelude::*;
@@ -52,6 +54,46 @@ impl FromStr for Switch {
             return Err("write the model and a time, like fraud_velocity/2=2018-05-01T00:00:00Z".to_owned());
         };
         Ok(Self { model: model.parse()?, from: EventTime::parse(from).map_err(|error| error.to_string())? })
+    }
+}
+
+/// A version that is to be rolled out, and the file of its settings.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    model: String,
+    settings: Option<PathBuf>,
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (model, settings) = text.split_once('=').map_or((text, None), |(model, file)| (model, Some(file.into())));
+        model.parse::<ModelRef>()?;
+        Ok(Self { model: model.to_owned(), settings })
+    }
+}
+
+impl Wanted {
+    /// Returns the source of the request, which is made once, however often the job starts.
+    pub fn request(&self) -> Result<Generator<ChangeRequest>, JobError> {
+        let Self { model, settings } = self;
+        let settings = settings.as_ref().map_or_else(
+            || Ok(json!({})),
+            |path| {
+                let invalid = |error: String| JobError::Invalid(format!("--rollout: \"{}\": {error}", path.display()));
+                let text = std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?;
+                serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))
+            },
+        )?;
+        let request = ChangeRequest {
+            id: format!("rollout of {model}"),
+            operator: "score".to_owned(),
+            change: json!({ "rollout": { "model": model, "settings": settings } }),
+            by: "the command line".to_owned(),
+            reason: String::new(),
+        };
+        Ok(vec_source(vec![(EventTime::MIN, request)]))
     }
 }
 
