@@ -78,7 +78,9 @@ fn the_log_says_which_version_scored_each_record_whatever_crashes() {
     let all = [made, decided, refused, canary, baseline, later, crashes].map(AtomicU64::into_inner);
     println!("made, decided, refused, records of canaries, of baselines, of later versions, crashes: {all:?}");
     let alone = std::env::var_os("TIDEMILL_SEED").is_some();
-    assert!(alone || all.iter().all(|count| *count > 5), "{all:?}");
+    // A rollout comes to a decision in few of them.
+    let least = |at: usize| if at == 1 { 5 } else { 15 };
+    assert!(alone || all.iter().enumerate().all(|(at, count)| *count > least(at)), "{all:?}");
 }
 
 fn request(id: usize, change: Value) -> ChangeRequest {

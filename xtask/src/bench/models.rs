@@ -62,11 +62,12 @@ pub fn run(runs: usize, file: Option<&Path>) -> Result<()> {
         Ok(text(&path))
     };
     // Both jobs read a control file, so that the change is all that differs.
+    let controlled = |path| [&first[..], &["--model-events", &events, "--control", path]].concat();
     let nothing = control("nothing", None)?;
-    let plain = [&first[..], &["--model-events", &events, "--control", &nothing]].concat();
+    let plain = controlled(&nothing);
     println!("fixed rates for {SECONDS} s: p99 from arrival to prediction");
     let shadow = control("shadow", Some(json!({ "shadow": { "model": format!("{EXAMPLE}/{SLOW}") } })))?;
-    let shadow = [&first[..], &["--model-events", &events, "--control", &shadow]].concat();
+    let shadow = controlled(&shadow);
     for (workers, rate) in RATES {
         let (count, rate) = ((rate * SECONDS).to_string(), rate.to_string());
         let job = ["--count", &count, "--rate", &rate, "--workers", workers];
@@ -77,7 +78,7 @@ pub fn run(runs: usize, file: Option<&Path>) -> Result<()> {
     let switch =
         json!({ "switch": { "model": format!("{EXAMPLE}/{LARGE}"), "from_event_time": "2100-01-01T00:00:00Z" } });
     let load = control("load", Some(switch))?;
-    let load = [&first[..], &["--model-events", &events, "--control", &load]].concat();
+    let load = controlled(&load);
     for workers in ["1", "2"] {
         let count = RECORDS_OF_LOAD.to_string();
         let job = ["--count", &count, "--workers", workers];
@@ -109,17 +110,14 @@ fn repository(folder: &Path) -> Result<PathBuf> {
         let mut script = Command::new(models::environment()?);
         script.arg(root().join("bench/heavier.py")).arg(versions.join("1/model.onnx")).args([&slow, &large]);
         check(&mut script)?;
-        for (version, model) in [(SLOW, slow), (LARGE, large)] {
-            if version == SLOW {
-                // It has the hash of the file in its metadata, as the first one.
-                let (from, to) = (versions.join("1/features.json"), versions.join(version.to_string()));
-                std::fs::create_dir_all(&to)?;
-                std::fs::copy(from, to.join("features.json"))?;
-            }
+        // The slow one has the hash of the file in its metadata, as the first one.
+        let of_slow = versions.join(SLOW.to_string());
+        std::fs::create_dir_all(&of_slow)?;
+        std::fs::copy(versions.join("1/features.json"), of_slow.join("features.json"))?;
+        let bare = trained.join(EXAMPLE).with_extension("onnx");
+        for (version, model) in [(SLOW, slow), (LARGE, large), (BARE, bare)] {
             testkit::publish_version(&repository, EXAMPLE, version, &model).context("cannot write the repository")?;
         }
-        let bare = trained.join(EXAMPLE).with_extension("onnx");
-        testkit::publish_version(&repository, EXAMPLE, BARE, &bare).context("cannot write the repository")?;
     }
     Ok(repository)
 }
