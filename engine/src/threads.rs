@@ -219,45 +219,59 @@ pub fn step_back(to: Priority) {
 /// The pace of a thread with a low priority. A priority does not hold inside the system, where files are read and memory is
 /// cleared: so after a piece of work that took the processor from others, the thread rests.
 pub struct Pace {
+    /// When the piece of work began.
     since: Instant,
-    /// How long this thread has worked, at most [`FREE`](Self::FREE) of it without a rest.
-    worked: Duration,
-    /// How long this thread has waited for a processor; none where the system does not say.
-    waited: Option<Duration>,
+    /// What this thread had used by then; none where the system does not say.
+    then: Option<Used>,
+    /// How long this thread has run since its pace began.
+    ran: Duration,
 }
 
 impl Pace {
-    /// By how much longer the thread rests than it has worked.
-    const REST: u32 = 4;
+    /// By how much longer the thread rests than it has run: others keep nine tenths of its processor.
+    const REST: u32 = 9;
     const MOST: Duration = Duration::from_secs(10);
-    /// What is over by then is over before it is noticed.
-    const FREE: Duration = Duration::from_millis(500);
+    /// For how long it runs without a rest. What is over by then is over before it is noticed.
+    const FREE: Duration = Duration::from_millis(250);
 
     /// Begins a piece of work.
     pub fn begin() -> Self {
-        Self { since: now(), worked: Duration::ZERO, waited: waited() }
+        Self { since: now(), then: Used::by_this_thread(), ran: Duration::ZERO }
     }
 
     /// Rests after a piece of work if this thread had to wait for a processor for a tenth of it, and begins another one.
     pub fn rest(&mut self) {
         let took = since(self.since);
-        let worked = self.worked + took;
-        let waited = waited().zip(self.waited).map(|(now, then)| now.saturating_sub(then));
-        if worked > Self::FREE && waited.is_some_and(|waited| waited * 10 > took) {
-            pause((took * Self::REST).min(Self::MOST));
+        if let Some((now, then)) = Used::by_this_thread().zip(self.then) {
+            // Not by the time that passed: where many wait for a processor, that is long even for little work.
+            let (ran, waited) = (now.running.saturating_sub(then.running), now.waiting.saturating_sub(then.waiting));
+            self.ran += ran;
+            if self.ran > Self::FREE && waited * 10 > took {
+                pause((ran * Self::REST).min(Self::MOST));
+            }
         }
-        *self = Self { worked, ..Self::begin() };
+        *self = Self { ran: self.ran, ..Self::begin() };
     }
 }
 
-/// Returns how long this thread has waited for a processor. In a simulation threads do not.
-fn waited() -> Option<Duration> {
-    if scheduled().is_some() {
-        return None;
+/// How long a thread has run, and waited for a processor.
+#[derive(Clone, Copy)]
+struct Used {
+    running: Duration,
+    waiting: Duration,
+}
+
+impl Used {
+    /// None in a simulation, where no thread waits for a processor.
+    fn by_this_thread() -> Option<Self> {
+        if scheduled().is_some() {
+            return None;
+        }
+        // Nanoseconds on a processor, nanoseconds of waiting for one, number of slices.
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        let mut fields = text.split_whitespace().map_while(|field| field.parse().ok().map(Duration::from_nanos));
+        Some(Self { running: fields.next()?, waiting: fields.next()? })
     }
-    // Nanoseconds on a processor, nanoseconds of waiting for one, number of slices.
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
 /// Runs the operators of `worker`, or waits up to `park` until there is something to do.
