@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use testkit::project;
-use tidemill::infer::{ModelError, ModelRepository, SessionSettings};
+use tidemill::infer::{Aged, ModelError, ModelRepository, SessionSettings};
 use tidemill::prelude::*;
 
 features! {
-    struct Payment { channel: text, country: text, amount, age or 1.0 }
+    struct Payment { channel: text, country: text, amount, age: aged or 1.0 }
 }
 
 features! {
@@ -34,23 +35,23 @@ fn load<F: Features>(root: &Path, version: u64) -> Result<Model, ModelError> {
     ModelRepository::folder(root).find(&wanted)?.load::<F>("probabilities", 1, &SessionSettings::default())
 }
 
-/// Scores the rows, in batches of 7. Returns the scores with what the package says of them, in order.
-fn scored(models: Models, settings: &InferSettings) -> Vec<Scored<Row>> {
+/// Scores rows. Returns the scores with what the package says of them, in order.
+fn run(rows: Vec<(EventTime, Row)>, models: Models, settings: &InferSettings) -> (Vec<Scored<Row>>, Snapshot) {
     let sink = CollectSink::<Scored<Row>>::default();
-    let (to, settings) = (sink.clone(), settings.clone());
+    let (to, source, settings) = (sink.clone(), vec_source(rows), settings.clone());
     let snapshot = Job::new("payments", JobSettings::default())
         .run(move |flow| {
-            let rows = flow.source("rows", &vec_source(rows()))?;
+            let rows = flow.source("rows", &source)?;
             rows.infer("score", &models, &settings, |row| &row.features)?.sink("scored", &to)
         })
         .unwrap();
-    // Three features of the odd rows are unknown, of which "fax" and the country without a name are scored as that.
-    let odd =
-        |name: &str| snapshot.operators.iter().filter(|o| o.name == "score").map(|o| o.counter(name)).sum::<u64>();
-    assert!(odd("features_unknown") >= 3 && odd("features_missing") > 10 && odd("features_out_of_range") == 3);
     let mut records = sink.records();
     records.sort_by_key(|record| record.event_time);
-    records.into_iter().map(|record| record.data).collect()
+    (records.into_iter().map(|record| record.data).collect(), snapshot)
+}
+
+fn counted(snapshot: &Snapshot, name: &str) -> u64 {
+    snapshot.operators.iter().filter(|operator| operator.name == "score").map(|operator| operator.counter(name)).sum()
 }
 
 #[test]
@@ -59,12 +60,42 @@ fn each_version_gets_its_own_rows_of_the_same_features() {
     let (first, second) = (load::<Payment>(&root, 1).unwrap(), load::<Payment>(&root, 2).unwrap());
     let settings =
         InferSettings { max_batch_size: BatchSize::Fixed(7.try_into().unwrap()), ..InferSettings::default() };
-    let found = scored(Models::of(first).from_event_time(EventTime(40), second), &settings);
+    let (found, snapshot) = run(rows(), Models::of(first).from_event_time(EventTime(40), second), &settings);
     assert_eq!(found.len(), 106);
+    // Three features of the odd rows are unknown, of which "fax" and the country without a name are scored as that.
+    let odd = |name: &str| counted(&snapshot, name);
+    assert!(odd("features_unknown") >= 3 && odd("features_missing") > 10 && odd("features_out_of_range") == 3);
     for (at, Scored { record, score, origin, .. }) in found.into_iter().enumerate() {
         let wanted = record.scores[usize::from(at >= 40)];
         assert!((score - wanted).abs() < 1e-6 && origin == ScoreOrigin::Model, "{at}: {score}, {wanted}: {record:?}");
     }
+}
+
+/// The file says that an age is known for an hour.
+#[test]
+fn a_value_that_is_too_old_is_missing() {
+    let root = project().join("tests/infer/payments");
+    // The ages are so many seconds old, or not there.
+    let rows_of = |seconds: Option<u64>| {
+        let mut rows = rows();
+        for (_, Row { features, .. }) in &mut rows {
+            let aged = features.age.zip(seconds);
+            features.age = aged.map(|(aged, seconds)| Aged { age: Duration::from_secs(seconds), ..aged });
+        }
+        rows
+    };
+    let scores = |rows: Vec<(EventTime, Row)>| {
+        let (scored, snapshot) = run(rows, Models::of(load::<Payment>(&root, 1).unwrap()), &InferSettings::default());
+        let odd = |name: &str| counted(&snapshot, name);
+        let odd = (odd("features_too_old"), odd("features_missing"));
+        (scored.into_iter().map(|scored| scored.score.to_bits()).collect::<Vec<_>>(), odd)
+    };
+    let with = rows().iter().filter(|(_, row)| row.features.age.is_some()).count() as u64;
+    let (fresh, (_, missing)) = scores(rows());
+    assert_eq!(scores(rows_of(Some(3600))), (fresh.clone(), (0, missing)));
+    let (without, _) = scores(rows_of(None));
+    assert_ne!(without, fresh);
+    assert_eq!(scores(rows_of(Some(3601))), (without, (with, missing + with)));
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub(super) fn place(name: &str) -> Option<Place> {
         "features_missing" => (&families::MODEL_ODD_FEATURES, Some(("oddity", "missing"))),
         "features_unknown" => (&families::MODEL_ODD_FEATURES, Some(("oddity", "unknown"))),
         "features_out_of_range" => (&families::MODEL_ODD_FEATURES, Some(("oddity", "out_of_range"))),
+        "features_too_old" => (&families::MODEL_ODD_FEATURES, Some(("oddity", "too_old"))),
         "bisections" => (&families::MODEL_BISECTIONS, None),
         "encode_ns" => (&families::MODEL_TIME, Some(("step", "encode"))),
         "gather_ns" => (&families::MODEL_TIME, Some(("step", "gather"))),

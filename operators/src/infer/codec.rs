@@ -4,7 +4,7 @@ use half::{bf16, f16};
 
 use super::element::{Elements, each_number};
 use super::narrow::{beyond, narrow};
-use super::spec::FeatureRules;
+use super::spec::{FeatureRules, OddCounts};
 use super::tensor::{Tensor, TensorSpec};
 
 /// The conversion of a program's records to rows, and of a model's rows to scores.
@@ -52,6 +52,8 @@ pub struct InputRow<'a> {
     pub(super) fault: Option<String>,
     /// The rules by which features become a row.
     pub(super) rules: Option<&'a FeatureRules>,
+    /// What they found odd.
+    pub(super) odd: &'a mut OddCounts,
 }
 
 macro_rules! fill {
@@ -105,14 +107,20 @@ impl InputRow<'_> {
 
     /// Appends `len` zeros to an f32 input with rows of that size, and returns them to be overwritten in place.
     pub(super) fn zeros(&mut self, input: usize, len: usize) -> &mut [f32] {
-        match self.inputs.get_mut(input).map(|input| &mut input.elements) {
+        self.zeros_and_odd(input, len).0
+    }
+
+    /// Returns the same, and where to count what is odd about them.
+    pub(super) fn zeros_and_odd(&mut self, input: usize, len: usize) -> (&mut [f32], &mut OddCounts) {
+        let zeros = match self.inputs.get_mut(input).map(|input| &mut input.elements) {
             Some(Elements::F32(to)) => {
                 let from = to.len();
                 to.resize(from + len, 0.0);
                 &mut to[from..]
             }
             _ => &mut [],
-        }
+        };
+        (zeros, self.odd)
     }
 
     /// Sets the shape of this row of input `input`. Call it before filling the row, where more than one dimension is of

@@ -19,7 +19,10 @@ impl<D, F: Features, W: Fn(&D) -> &F + 'static> Codec<D> for FeatureCodec<W> {
         let features = (self.features)(record);
         let written = match row.rules {
             None => features.try_write(row.zeros(0, F::NAMES.len())),
-            Some(rules) => rules.write(features, row.zeros(0, rules.columns().len())),
+            Some(rules) => {
+                let (to, odd) = row.zeros_and_odd(0, rules.columns().len());
+                rules.write(features, to, odd)
+            }
         };
         if let Err(reason) = written {
             row.refuse(reason);

@@ -1,6 +1,8 @@
 //! The feature spec: which features a record has, their order in the model's input, and the value that replaces a
 //! missing feature.
 
+use std::time::Duration;
+
 use super::field::{FeatureCell, FeatureKind};
 use super::narrow::{beyond, narrow};
 
@@ -14,6 +16,9 @@ pub trait Features {
     /// What the features are, in the same order; those that are not listed are numbers.
     const KINDS: &'static [FeatureKind] = &[];
 
+    /// Whether the program says how old they are, in the same order; of those that are not listed it does not.
+    const AGED: &'static [bool] = &[];
+
     /// Writes the features into one row of the tensor, which is `NAMES.len()` wide.
     fn write(&self, row: &mut [f32]);
 
@@ -25,6 +30,12 @@ pub trait Features {
     fn try_write(&self, row: &mut [f32]) -> Result<(), String> {
         self.write(row);
         Ok(())
+    }
+
+    /// Returns how old a feature is that has a value and is [`AGED`](Self::AGED), by its index.
+    fn age(&self, at: usize) -> Option<Duration> {
+        let _ = at;
+        None
     }
 
     /// Hands out each feature with its index, for a model with a `features.json`. Where a value is missing, that file and
@@ -66,7 +77,8 @@ fn all_fit(names: &[&str], values: &[f64]) -> Result<(), String> {
 /// For a feature that may be missing, `or` names the value that the model gets instead; its field is an
 /// `Option<f64>`. Use `or NaN` for models that were trained with missing values, as XGBoost and LightGBM can be.
 /// `country: text` is a category, an `Option<String>`: only models of a repository with a `features.json` take it. Where
-/// there is such a file, what the model gets for a missing value is what the file says.
+/// there is such a file, what the model gets for a missing value is what the file says. `limit: aged or 40.0` is a number
+/// with its age, an `Option<`[`Aged`](crate::infer::Aged)`>`, for a `max_age` in that file.
 ///
 /// ```
 /// tidemill_operators::features! {
@@ -134,6 +146,14 @@ macro_rules! features {
             const KINDS: &'static [$crate::infer::FeatureKind] = &[$(
                 <$crate::__feature_type!($($kind)?; $($missing)?) as $crate::infer::FeatureValue>::KIND
             ),+];
+            const AGED: &'static [bool] = &[$(
+                <$crate::__feature_type!($($kind)?; $($missing)?) as $crate::infer::FeatureValue>::IS_AGED
+            ),+];
+
+            fn age(&self, at: usize) -> ::core::option::Option<::core::time::Duration> {
+                let ages = [$($crate::infer::FeatureValue::age(&self.$field)),+];
+                ages.get(at).copied().flatten()
+            }
 
             fn write(&self, row: &mut [f32]) {
                 let values = [$($crate::infer::FeatureValue::or_missing(
@@ -195,6 +215,7 @@ macro_rules! __feature_type {
     (;) => { f64 };
     (; $missing:expr) => { ::core::option::Option<f64> };
     (text;) => { ::core::option::Option<::std::string::String> };
+    (aged; $($missing:expr)?) => { ::core::option::Option<$crate::infer::Aged> };
 }
 
 /// The value that the model gets for a missing field of [`features!`](crate::features).
@@ -218,10 +239,34 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::infer::Aged;
 
     crate::features! {
         /// Every kind of feature.
         struct Mixed { plain, age or 40.0, seen or NaN, below or -1 }
+    }
+
+    crate::features! {
+        struct Known { limit: aged or 40.0, plain, score: aged }
+    }
+
+    #[test]
+    fn the_age_of_a_number_goes_with_it_but_not_into_json() {
+        let at = |seconds: i64| tidemill_engine::EventTime(seconds * 1000);
+        let known = Known { limit: Some(Aged::at(5.0, at(10), at(12))), plain: 1.0, score: None };
+        let aged = Aged { value: 5.0, age: Duration::from_secs(2) };
+        assert_eq!((known.limit, Aged::at(5.0, at(12), at(10)).age), (Some(aged), Duration::ZERO));
+        assert_eq!((Known::AGED, known.age(0), known.age(1), known.age(2)), (&[true, false, true][..], Some(aged.age), None, None));
+        let mut row = [0.0; 3];
+        known.write(&mut row);
+        assert!(row[..2] == [5.0, 1.0] && row[2].is_nan());
+        let json = serde_json::to_string(&known).unwrap();
+        assert_eq!(json, r#"{"limit":5.0,"plain":1.0,"score":null}"#);
+        let read: Known = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, Known { limit: Some(Aged { age: Duration::ZERO, ..aged }), ..known });
+        let bytes = bincode::serde::encode_to_vec(known, bincode::config::standard()).unwrap();
+        let read: (Known, usize) = bincode::serde::decode_from_slice(&bytes, bincode::config::standard()).unwrap();
+        assert_eq!(read, (known, bytes.len()));
     }
 
     fn row(features: &Mixed) -> Result<[f32; 4], String> {

@@ -1,8 +1,10 @@
 //! A feature: what it is, its value in a record, and the types of fields of [`features!`](crate::features).
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tidemill_engine::EventTime;
 
 use super::nan_as_null::Number;
 
@@ -38,10 +40,32 @@ pub enum FeatureCell<'f> {
     Text(&'f str),
 }
 
-/// The type of a field in [`features!`](crate::features): `f64`, `Option<f64>`, or `Option<String>`.
+/// A number, and how old it is: what a model gets for one that is older than the `max_age` of its `features.json` is what it
+/// gets for one that is missing.
+///
+/// JSON has the number alone, and one that is read from there is new. State, and messages between workers, have both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Aged {
+    /// The number; NaN is missing.
+    pub value: f64,
+    /// For how long it had been known.
+    pub age: Duration,
+}
+
+impl Aged {
+    /// Returns a number of event time `known`, as a record of event time `now` sees it. One of the future is new.
+    #[must_use]
+    pub fn at(value: f64, known: EventTime, now: EventTime) -> Self {
+        let age = Duration::from_millis(u64::try_from(now.0.saturating_sub(known.0)).unwrap_or_default());
+        Self { value, age }
+    }
+}
+
+/// The type of a field in [`features!`](crate::features): `f64`, `Option<f64>`, `Option<Aged>` or `Option<String>`.
 #[doc(hidden)]
 pub trait FeatureValue: Sized {
     const KIND: FeatureKind;
+    const IS_AGED: bool = false;
 
     /// Takes a number off a list of values, which may be too short.
     fn of(values: &mut impl Iterator<Item = f64>) -> Self;
@@ -50,6 +74,10 @@ pub trait FeatureValue: Sized {
     fn or_missing(&self, missing: f64) -> f64;
 
     fn cell(&self) -> FeatureCell<'_>;
+
+    fn age(&self) -> Option<Duration> {
+        None
+    }
 
     fn write_field<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 
@@ -104,6 +132,42 @@ impl FeatureValue for Option<f64> {
 
     fn read_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Number::deserialize(deserializer).map(|Number(value)| value)
+    }
+}
+
+impl FeatureValue for Option<Aged> {
+    const KIND: FeatureKind = FeatureKind::Number;
+    const IS_AGED: bool = true;
+
+    fn of(values: &mut impl Iterator<Item = f64>) -> Self {
+        values.next().map(|value| Aged { value, age: Duration::ZERO })
+    }
+
+    #[inline]
+    fn or_missing(&self, missing: f64) -> f64 {
+        self.map(|aged| aged.value).or_missing(missing)
+    }
+
+    fn cell(&self) -> FeatureCell<'_> {
+        self.map_or(FeatureCell::Missing, |aged| FeatureCell::Number(aged.value))
+    }
+
+    fn age(&self) -> Option<Duration> {
+        self.map(|aged| aged.age)
+    }
+
+    fn write_field<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return self.map(|aged| aged.value).write_field(serializer);
+        }
+        self.map(|Aged { value, age }| (value, age)).serialize(serializer)
+    }
+
+    fn read_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return Option::<f64>::read_field(deserializer).map(|value| Self::of(&mut value.into_iter()));
+        }
+        Ok(Option::<(f64, Duration)>::deserialize(deserializer)?.map(|(value, age)| Aged { value, age }))
     }
 }
 

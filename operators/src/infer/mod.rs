@@ -75,7 +75,7 @@ pub use error::ModelError;
 #[doc(hidden)]
 pub use features::narrow_all;
 pub use features::{Features, narrowed};
-pub use field::{FeatureCell, FeatureKind};
+pub use field::{Aged, FeatureCell, FeatureKind};
 #[doc(hidden)]
 pub use field::{FeatureValue, ReadFeature, WrittenFeature};
 pub use half::{bf16, f16};

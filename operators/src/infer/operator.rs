@@ -23,6 +23,7 @@ use super::live::{Copied, Fixed, Kept, Live, ModelRole, Router, Tally, bucket};
 use super::loaded::outputs_of;
 use super::models::Models;
 use super::settings::{BatchSize, InferSettings};
+use super::spec::OddTotals;
 use super::size::{BatchLimit, Calibration, calibrate, warm_up};
 use super::takes::Takes;
 use super::tensor::Tensor;
@@ -323,8 +324,11 @@ struct Counts {
     batch_us: Distribution,
     latency_us: Distribution,
     size: Gauge,
-    /// Features that were missing, unknown and out of range.
-    odd: [Counter; 3],
+    /// Features that were odd.
+    missing: Counter,
+    unknown: Counter,
+    out_of_range: Counter,
+    too_old: Counter,
 }
 
 impl<D, C, S> Infer<D, C, S> {
@@ -355,11 +359,10 @@ impl<D, C, S> Infer<D, C, S> {
             batch_us: metrics.distribution("model_batch_us"),
             latency_us: metrics.distribution("batch_latency_us"),
             size: metrics.gauge("batch_size_limit"),
-            odd: [
-                metrics.counter("features_missing"),
-                metrics.counter("features_unknown"),
-                metrics.counter("features_out_of_range"),
-            ],
+            missing: metrics.counter("features_missing"),
+            unknown: metrics.counter("features_unknown"),
+            out_of_range: metrics.counter("features_out_of_range"),
+            too_old: metrics.counter("features_too_old"),
         };
         counts.size.set(limit.now() as i64);
         let target = settings.latency_target.map_or(Duration::MAX, |target| target / 2);
@@ -568,9 +571,11 @@ impl<D: Data, S: Data, C: Codec<D, Score = S>> BatchLogic for Infer<D, C, S> {
             self.tally.clear();
         }
         let counts = &self.counts;
-        for rules in route.iter().flat_map(|route| route.all()).filter_map(|placed| placed.takes.rules.as_ref()) {
-            counts.odd.iter().zip(rules.take_odd()).for_each(|(counter, count)| counter.add(count));
-        }
+        let OddTotals { missing, unknown, out_of_range, too_old } = work.odd;
+        counts.missing.add(missing);
+        counts.unknown.add(unknown);
+        counts.out_of_range.add(out_of_range);
+        counts.too_old.add(too_old);
         counts.scored.add(scored);
         counts.fallbacks.add(fallbacks);
         counts.gather_ns.add(times.gathered.as_nanos() as u64);

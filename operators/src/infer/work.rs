@@ -7,6 +7,7 @@ use tidemill_engine::Epoch;
 
 use super::codec::{Codec, InputRow, OutputRow};
 use super::live::route::{Assigned, Route};
+use super::spec::{OddCounts, OddTotals};
 use super::takes::Takes;
 use super::tensor::{Tensor, TensorSpec};
 
@@ -71,6 +72,9 @@ pub(super) struct Work {
     pub(super) epoch: Epoch,
     /// The version of each record; empty where the route has one for all.
     pub(super) assigned: Vec<Assigned>,
+    /// How many features were odd in all rows that were written, also for a shadow.
+    pub(super) odd: OddTotals,
+    odd_counts: OddCounts,
 }
 
 impl Work {
@@ -102,6 +106,7 @@ impl Work {
         self.has_faults = false;
         self.deferred.clear();
         self.beside = None;
+        self.odd = OddTotals::default();
         let assigned = std::mem::take(&mut self.assigned);
         let only = self.assigned(0).version;
         let record = |at: usize| (record(at), assigned.get(at).map_or(only, |assigned| assigned.version));
@@ -151,8 +156,9 @@ impl Work {
                 self.deferred.push(index);
                 continue;
             }
-            let rules = takes.rules.as_deref();
-            let mut row = InputRow { specs, inputs: &mut group.inputs, rows, other_shape: false, fault: None, rules };
+            let (rules, odd) = (takes.rules.as_deref(), &mut self.odd_counts);
+            let inputs = &mut group.inputs;
+            let mut row = InputRow { specs, inputs, rows, other_shape: false, fault: None, rules, odd };
             codec.encode(record, &mut row);
             let InputRow { other_shape, mut fault, .. } = row;
             let incomplete = |(spec, input): (&TensorSpec, &Tensor)| !spec.holds(rows + 1, input);
@@ -175,6 +181,7 @@ impl Work {
                 self.deferred.push(index);
             }
         }
+        takes.rules.iter().for_each(|rules| self.odd += rules.add(&mut self.odd_counts));
         self.used += usize::from(!group.records.is_empty());
     }
 
@@ -190,8 +197,9 @@ impl Work {
         let inputs = specs.iter().map(Tensor::empty).collect();
         let mut beside = Beside { inputs, records: Vec::with_capacity(len), refused: Vec::new() };
         for index in 0..len {
-            let (rows, rules) = (beside.records.len(), takes.rules.as_deref());
-            let mut row = InputRow { specs, inputs: &mut beside.inputs, rows, other_shape: false, fault: None, rules };
+            let (rows, rules, odd) = (beside.records.len(), takes.rules.as_deref(), &mut self.odd_counts);
+            let inputs = &mut beside.inputs;
+            let mut row = InputRow { specs, inputs, rows, other_shape: false, fault: None, rules, odd };
             codec.encode(record(index), &mut row);
             let InputRow { fault, other_shape, .. } = row;
             if fault.is_none() && !other_shape {
@@ -203,6 +211,7 @@ impl Work {
                 beside.refused.push(index);
             }
         }
+        takes.rules.iter().for_each(|rules| self.odd += rules.add(&mut self.odd_counts));
         self.beside = Some(beside);
     }
 

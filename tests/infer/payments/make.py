@@ -45,7 +45,10 @@ def train(root, seed, countries):
         ]
     )
     model = make_pipeline(columns, RandomForestClassifier(5, max_depth=4, random_state=0)).fit(rows, labels)
-    rules = {"amount": {"domain": {"min": 0.0, "max": 500.0, "disallow_inf": True}, "on_out_of_range": "clip"}}
+    rules = {
+        "amount": {"domain": {"min": 0.0, "max": 500.0, "disallow_inf": True}, "on_out_of_range": "clip"},
+        "age": {"max_age": "1h"},
+    }
     return tidemill.export(model, rows, labels.astype(int), root=root, name="payments", features=rules)
 
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -11,7 +12,7 @@ use crate::infer::features::{Features, narrowed};
 use crate::infer::field::FeatureCell;
 use crate::infer::loaded::{Loaded, outputs_of};
 use crate::infer::model::Model;
-use crate::infer::spec::FeatureRules;
+use crate::infer::spec::{FeatureRules, OddCounts};
 use crate::infer::tensor::Tensor;
 
 /// The difference from a stated score that is allowed, relative to the score where that is larger than 1.
@@ -77,10 +78,12 @@ impl Golden {
             if let Some(rules) = rules {
                 let from = golden.rows.len();
                 golden.rows.resize(from + rules.columns().len(), 0.0);
-                let each = |write: &mut dyn FnMut(usize, FeatureCell<'_>)| {
-                    cells.enumerate().for_each(|(at, cell)| write(at, cell));
+                // They are as old as they were when the model was trained on them, whatever that was.
+                let each = |write: &mut dyn FnMut(usize, FeatureCell<'_>, Option<Duration>)| {
+                    cells.enumerate().for_each(|(at, cell)| write(at, cell, None));
                 };
-                rules.write_cells(golden.rows.get_mut(from..).unwrap_or_default(), each).map_err(fails)?;
+                let row = golden.rows.get_mut(from..).unwrap_or_default();
+                rules.write_cells(row, &mut OddCounts::default(), each).map_err(fails)?;
             } else {
                 for (name, cell) in F::NAMES.iter().zip(cells) {
                     let value = match cell {

@@ -286,7 +286,6 @@ impl ModelVersion {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(ModelError::Read { path: golden, source }),
         }
-        model.rules().iter().for_each(|rules| rules.forget());
         Ok(model)
     }
 }

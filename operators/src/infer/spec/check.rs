@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::format::{Domain, Dtype, Encode, FORMAT, Feature, OnOutOfRange, OnUnknown, SpecFile};
-use super::rules::{Counts, FeatureRules, Kind, Rule, Totals};
+use super::rules::{Counts, FeatureRules, Kind, Rule};
 use crate::infer::features::Features;
 use crate::infer::field::FeatureKind;
 
@@ -43,6 +43,10 @@ impl FeatureRules {
                 faults.push(format!("{name} is of dtype {dtype} there, and a {kind} in the program"));
                 continue;
             }
+            if feature.max_age.is_some() && !F::AGED.get(at).is_some_and(|is_aged| *is_aged) {
+                faults.push(format!("{name} has a max_age there, and no age in the program, where `{name}: aged` gives it one"));
+                continue;
+            }
             match rule(feature, input).and_then(|rule| rule.name_columns(&mut columns).map(|()| rule)) {
                 Ok(rule) => rules.push(rule),
                 Err(fault) => faults.push(format!("{name}: {fault}")),
@@ -58,7 +62,7 @@ impl FeatureRules {
         if !faults.is_empty() {
             return Err(faults.join("; "));
         }
-        Ok(Self { sha256, columns, rules, totals: Totals::default() })
+        Ok(Self { sha256, columns, rules })
     }
 }
 
@@ -115,7 +119,8 @@ fn rule(feature: Feature, input: &str) -> Result<Rule, String> {
         let is_f32 = feature.dtype == Dtype::F32;
         Kind::Number { domain, on_out_of_range: feature.on_out_of_range, is_f32, missing }
     };
-    Ok(Rule { name: feature.name, position, kind, indicator: feature.indicator, counts: Counts::default() })
+    let Feature { name, indicator, max_age, .. } = feature;
+    Ok(Rule { name, position, kind, indicator, max_age, counts: Counts::default() })
 }
 
 impl Rule {
@@ -151,10 +156,14 @@ impl Rule {
 mod tests {
     use serde_json::{Value, json};
 
+    use std::time::Duration;
+
     use super::*;
+    use crate::infer::Aged;
+    use crate::infer::spec::{OddCounts, OddTotals};
 
     crate::features! {
-        struct Payment { amount, age or 40.0, country: text, channel: text }
+        struct Payment { amount, age: aged or 40.0, country: text, channel: text }
     }
 
     fn file() -> Value {
@@ -190,35 +199,43 @@ mod tests {
         FeatureRules::read::<Payment>(file.to_string().as_bytes(), "hash".to_owned(), "features")
     }
 
-    fn row(rules: &FeatureRules, payment: &Payment) -> Result<Vec<f32>, String> {
+    fn written(rules: &FeatureRules, payment: &Payment, odd: &mut OddCounts) -> Result<Vec<f32>, String> {
         let mut row = vec![9.0; rules.columns().len()];
-        rules.write(payment, &mut row).map(|()| row)
+        rules.write(payment, &mut row, odd).map(|()| row)
     }
 
     #[test]
     fn each_rule_is_applied_before_the_batch() {
         let rules = read(&fitting()).unwrap();
+        let mut odd_counts = OddCounts::default();
+        let mut row = |payment: &Payment| written(&rules, payment, &mut odd_counts);
+        let aged = |value: f64, days: u64| Some(Aged { value, age: Duration::from_secs(days * 24 * 3600) });
         assert_eq!(rules.columns(), ["amount", "age", "country=DE", "country=FR", "channel", "age:missing"]);
         let text = |text: &str| Some(text.to_owned());
-        let payment = Payment { amount: 3.5, age: Some(30.0), country: text("FR"), channel: text("shop") };
-        assert_eq!(row(&rules, &payment), Ok(vec![3.5, 30.0, 0.0, 1.0, 1.0, 0.0]));
-        let odd = Payment { amount: -2.0, age: Some(121.0), country: text("XX"), ..payment.clone() };
-        assert_eq!(row(&rules, &odd), Ok(vec![0.0, 35.5, 0.0, 0.0, 1.0, 1.0]));
+        let payment = Payment { amount: 3.5, age: aged(30.0, 7), country: text("FR"), channel: text("shop") };
+        assert_eq!(row(&payment), Ok(vec![3.5, 30.0, 0.0, 1.0, 1.0, 0.0]));
+        let odd = Payment { amount: -2.0, age: aged(121.0, 0), country: text("XX"), ..payment.clone() };
+        assert_eq!(row(&odd), Ok(vec![0.0, 35.5, 0.0, 0.0, 1.0, 1.0]));
         let missing = Payment { amount: f64::NAN, age: None, country: None, channel: None };
-        let found = row(&rules, &missing).unwrap();
+        let found = row(&missing).unwrap();
         assert!([0, 2, 3, 4].iter().all(|at| found[*at].is_nan()) && found[1] == 35.5 && found[5] == 1.0, "{found:?}");
-        let refused = row(&rules, &Payment { channel: text("phone"), ..payment.clone() }).unwrap_err();
+        let refused = row(&Payment { channel: text("phone"), ..payment.clone() }).unwrap_err();
         assert_eq!(refused, "feature channel is \"phone\", which is none of the 2 entries of its vocabulary");
+        let old = Payment { age: Some(Aged { value: 30.0, age: Duration::from_millis(7 * 24 * 3_600_000 + 1) }), ..payment.clone() };
+        assert_eq!(row(&old), Ok(vec![3.5, 35.5, 0.0, 1.0, 1.0, 1.0]), "it is missing");
+        // Whatever it was, nobody knows what it is now.
+        assert_eq!(row(&Payment { age: aged(f64::NAN, 8), ..payment.clone() }), row(&old));
         let infinite = Payment { amount: f64::INFINITY, ..payment };
-        assert_eq!(row(&rules, &infinite).map(|row| row[0]), Ok(100.0), "the nearest end");
+        assert_eq!(row(&infinite).map(|row| row[0]), Ok(100.0), "the nearest end");
         let wanted = json!({
             "amount": { "MISSING": 1, "FLOAT_TYPE_SMALL_FLOAT": 1, "FLOAT_TYPE_HAS_INF": 1 },
-            "age": { "MISSING": 2, "FLOAT_TYPE_BIG_FLOAT": 1 },
+            "age": { "MISSING": 5, "FLOAT_TYPE_BIG_FLOAT": 1, "OUTSIDE_MAX_AGE": 3 },
             "country": { "MISSING": 1, "ENUM_TYPE_UNEXPECTED_STRING_VALUES": 1 },
             "channel": { "MISSING": 1, "ENUM_TYPE_UNEXPECTED_STRING_VALUES": 1 },
         });
+        let totals = OddTotals { missing: 8, unknown: 2, out_of_range: 3, too_old: 3 };
+        assert_eq!((rules.add(&mut odd_counts), rules.add(&mut odd_counts)), (totals, OddTotals::default()));
         assert_eq!(rules.status(), wanted);
-        assert_eq!((rules.take_odd(), rules.take_odd()), ([5, 2, 3], [0, 0, 0]));
     }
 
     #[test]
@@ -261,6 +278,10 @@ mod tests {
             (
                 |file| file["features"][1]["drift"] = json!({ "method": "psi", "threshold": "learnt" }),
                 "threshold is neither a number nor \"learned\"",
+            ),
+            (
+                |file| file["features"][1]["max_age"] = "1h".into(),
+                "amount has a max_age there, and no age in the program, where `amount: aged` gives it one",
             ),
             (|file| file["features"][1]["input"] = "other".into(), "its input is \"other\", and that of the model"),
             (

@@ -46,7 +46,6 @@ pub(super) struct Feature {
     #[expect(dead_code, reason = "what is looked at over a window is not a rule for a record")]
     pub(super) presence: Option<Presence>,
     #[serde(default, with = "humantime_serde::option")]
-    #[expect(dead_code, reason = "the program knows how old a feature is")]
     pub(super) max_age: Option<Duration>,
     #[expect(dead_code, reason = "what is looked at over a window is not a rule for a record")]
     pub(super) drift: Option<DriftRule>,

@@ -17,3 +17,4 @@ mod rules;
 pub(super) const FEATURES: &str = "features.json";
 
 pub use self::rules::FeatureRules;
+pub(in crate::infer) use self::rules::{OddCounts, OddTotals};

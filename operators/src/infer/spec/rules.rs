@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -19,22 +21,67 @@ pub struct FeatureRules {
     pub(super) columns: Vec<String>,
     /// In the order of the program's features.
     pub(super) rules: Vec<Rule>,
-    pub(super) totals: Totals,
 }
 
-/// How often something was odd about any feature, and how much of it is in the metrics of an operator.
-#[derive(Debug, Default)]
-pub(super) struct Totals {
-    odd: [AtomicU64; 3],
-    reported: [AtomicU64; 3],
-}
-
-/// What can be odd about a feature; an index of the totals.
-#[derive(Clone, Copy)]
+/// What can be odd about a feature.
+#[derive(Clone, Copy, Debug)]
 enum Odd {
     Missing,
     Unknown,
-    OutOfRange,
+    Big,
+    Small,
+    Nan,
+    Infinite,
+    TooOld,
+}
+
+impl Odd {
+    const COUNT: usize = Self::TooOld as usize + 1;
+    /// Under these names they are shown: those of TensorFlow Metadata, and of Feast for a value that is too old.
+    const ALL: [(Self, &str); Self::COUNT] = [
+        (Self::Missing, "MISSING"),
+        (Self::Unknown, "ENUM_TYPE_UNEXPECTED_STRING_VALUES"),
+        (Self::Big, "FLOAT_TYPE_BIG_FLOAT"),
+        (Self::Small, "FLOAT_TYPE_SMALL_FLOAT"),
+        (Self::Nan, "FLOAT_TYPE_HAS_NAN"),
+        (Self::Infinite, "FLOAT_TYPE_HAS_INF"),
+        (Self::TooOld, "OUTSIDE_MAX_AGE"),
+    ];
+}
+
+/// How often each feature was odd in some rows. All workers have the rules in common: they count for themselves, and add
+/// that up once for many rows.
+#[derive(Debug, Default)]
+pub(in crate::infer) struct OddCounts {
+    /// By feature, as far as any was odd.
+    by_rule: Vec<[u64; Odd::COUNT]>,
+}
+
+impl OddCounts {
+    fn count(&mut self, rule: usize, odd: Odd) {
+        if self.by_rule.len() <= rule {
+            self.by_rule.resize(rule + 1, [0; Odd::COUNT]);
+        }
+        self.by_rule[rule][odd as usize] += 1;
+    }
+}
+
+/// How many features were odd, whatever feature it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::infer) struct OddTotals {
+    pub(in crate::infer) missing: u64,
+    pub(in crate::infer) unknown: u64,
+    pub(in crate::infer) out_of_range: u64,
+    pub(in crate::infer) too_old: u64,
+}
+
+impl AddAssign for OddTotals {
+    fn add_assign(&mut self, Self { missing, unknown, out_of_range, too_old }: Self) {
+        self.missing += missing;
+        self.unknown += unknown;
+        self.out_of_range += out_of_range;
+        self.too_old += too_old;
+    }
 }
 
 /// The rule of a feature.
@@ -46,8 +93,14 @@ pub(super) struct Rule {
     pub(super) kind: Kind,
     /// The column that says whether the feature is missing.
     pub(super) indicator: Option<usize>,
+    /// An older value is missing.
+    pub(super) max_age: Option<Duration>,
+    /// How often it was odd since the model was loaded in this process.
     pub(super) counts: Counts,
 }
+
+#[derive(Debug, Default)]
+pub(super) struct Counts([AtomicU64; Odd::COUNT]);
 
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -71,30 +124,6 @@ pub(super) enum Kind {
     },
 }
 
-/// How often something was odd about a feature; the names are those of TensorFlow Metadata.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    missing: AtomicU64,
-    unknown: AtomicU64,
-    big: AtomicU64,
-    small: AtomicU64,
-    nan: AtomicU64,
-    inf: AtomicU64,
-}
-
-impl Counts {
-    fn named(&self) -> [(&'static str, &AtomicU64); 6] {
-        [
-            ("MISSING", &self.missing),
-            ("ENUM_TYPE_UNEXPECTED_STRING_VALUES", &self.unknown),
-            ("FLOAT_TYPE_BIG_FLOAT", &self.big),
-            ("FLOAT_TYPE_SMALL_FLOAT", &self.small),
-            ("FLOAT_TYPE_HAS_NAN", &self.nan),
-            ("FLOAT_TYPE_HAS_INF", &self.inf),
-        ]
-    }
-}
-
 impl FeatureRules {
     /// Returns the SHA-256 of the file, in hexadecimal digits.
     #[must_use]
@@ -102,30 +131,31 @@ impl FeatureRules {
         &self.sha256
     }
 
-    /// Returns the number of features that were missing, unknown and out of range since any worker of this process called
-    /// it.
-    pub(in crate::infer) fn take_odd(&self) -> [u64; 3] {
-        std::array::from_fn(|at| {
-            let now = self.totals.odd[at].load(Ordering::Relaxed);
-            now.saturating_sub(self.totals.reported[at].fetch_max(now, Ordering::Relaxed))
-        })
+    /// Adds what was odd in the rows of a worker, forgets it there, and returns how much it was.
+    pub(in crate::infer) fn add(&self, odd: &mut OddCounts) -> OddTotals {
+        let mut totals = OddTotals::default();
+        for (rule, counts) in self.rules.iter().zip(odd.by_rule.drain(..)) {
+            for ((odd, _), count) in Odd::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
+                rule.counts.0[odd as usize].fetch_add(count, Ordering::Relaxed);
+                *match odd {
+                    Odd::Missing => &mut totals.missing,
+                    Odd::Unknown => &mut totals.unknown,
+                    Odd::Big | Odd::Small | Odd::Nan | Odd::Infinite => &mut totals.out_of_range,
+                    Odd::TooOld => &mut totals.too_old,
+                } += count;
+            }
+        }
+        totals
     }
 
-    /// Forgets what was odd so far, about rows that were no records.
-    #[cfg(feature = "onnx")]
-    pub(in crate::infer) fn forget(&self) {
-        let own = self.totals.odd.iter().chain(&self.totals.reported);
-        let of_rules = self.rules.iter().flat_map(|rule| rule.counts.named().map(|(_, count)| count));
-        own.chain(of_rules).for_each(|count| count.store(0, Ordering::Relaxed));
-    }
-
-    /// Returns the row that the model gets for these features: after imputation, encoding and rounding.
+    /// Returns the row that the model gets for these features: after imputation, encoding and rounding. What is odd about
+    /// them is not counted.
     ///
     /// # Errors
     /// Returns the name of the feature and the reason why the record is not to be scored.
     pub fn encode<F: Features>(&self, features: &F) -> Result<Vec<f32>, String> {
         let mut row = vec![0.0; self.columns.len()];
-        self.write(features, &mut row).map(|()| row)
+        self.write(features, &mut row, &mut OddCounts::default()).map(|()| row)
     }
 
     /// Returns the names of the columns of the model's input.
@@ -143,19 +173,31 @@ impl FeatureRules {
     ///
     /// # Errors
     /// Returns the name of the feature and the reason why the record is not to be scored.
-    pub(in crate::infer) fn write<F: Features>(&self, features: &F, row: &mut [f32]) -> Result<(), String> {
-        self.write_cells(row, |write| features.visit(write))
+    pub(in crate::infer) fn write<F: Features>(
+        &self,
+        features: &F,
+        row: &mut [f32],
+        odd: &mut OddCounts,
+    ) -> Result<(), String> {
+        self.write_cells(row, odd, |write| {
+            features.visit(&mut |at, cell| {
+                let is_aged = F::AGED.get(at).is_some_and(|is_aged| *is_aged);
+                write(at, cell, if is_aged { features.age(at) } else { None });
+            });
+        })
     }
 
-    /// Writes a row from the cells that `each` hands out, by the index of the feature.
+    /// Writes a row from the cells that `each` hands out, with the index of the feature, and its age where it is known.
     pub(in crate::infer) fn write_cells(
         &self,
         row: &mut [f32],
-        each: impl FnOnce(&mut dyn FnMut(usize, FeatureCell<'_>)),
+        odd: &mut OddCounts,
+        each: impl FnOnce(&mut dyn FnMut(usize, FeatureCell<'_>, Option<Duration>)),
     ) -> Result<(), String> {
         let mut fault = None;
-        each(&mut |at, cell| {
-            if let Some(Err(reason)) = self.rules.get(at).map(|rule| rule.write(cell, row, &self.totals)) {
+        each(&mut |at, cell, age| {
+            let Some(rule) = self.rules.get(at) else { return };
+            if let Err(reason) = rule.write(cell, age, row, &mut |what| odd.count(at, what)) {
                 fault.get_or_insert(reason);
             }
         });
@@ -166,8 +208,8 @@ impl FeatureRules {
     /// not there.
     pub(in crate::infer) fn status(&self) -> Value {
         let of_rule = |rule: &Rule| {
-            let counts = rule.counts.named().into_iter();
-            let odd = counts.map(|(name, count)| (name, count.load(Ordering::Relaxed))).filter(|(_, count)| *count > 0);
+            let counts = Odd::ALL.map(|(odd, name)| (name, rule.counts.0[odd as usize].load(Ordering::Relaxed)));
+            let odd = counts.into_iter().filter(|(_, count)| *count > 0);
             let odd: Map<String, Value> = odd.map(|(name, count)| (name.to_owned(), count.into())).collect();
             (!odd.is_empty()).then(|| (rule.name.clone(), Value::Object(odd)))
         };
@@ -176,22 +218,32 @@ impl FeatureRules {
 }
 
 impl Rule {
-    fn write(&self, cell: FeatureCell<'_>, row: &mut [f32], totals: &Totals) -> Result<(), String> {
-        let count = |counter: &AtomicU64, odd: Odd| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            totals.odd[odd as usize].fetch_add(1, Ordering::Relaxed);
-        };
+    fn write(
+        &self,
+        cell: FeatureCell<'_>,
+        age: Option<Duration>,
+        row: &mut [f32],
+        count: &mut impl FnMut(Odd),
+    ) -> Result<(), String> {
+        let too_old = age.zip(self.max_age).filter(|(age, most)| cell != FeatureCell::Missing && age > most);
+        let Some((age, most)) = too_old else { return self.write_cell(cell, row, count) };
+        count(Odd::TooOld);
+        self.write_cell(FeatureCell::Missing, row, count).map_err(|reason| {
+            let [age, most] = [age, most].map(humantime::format_duration);
+            format!("{reason}; its value is {age} old, and max_age is {most}")
+        })
+    }
+
+    fn write_cell(&self, cell: FeatureCell<'_>, row: &mut [f32], count: &mut impl FnMut(Odd)) -> Result<(), String> {
         let is_missing = match &self.kind {
             Kind::Number { domain, on_out_of_range, is_f32, missing } => {
-                let odd = |counter: &AtomicU64| count(counter, Odd::OutOfRange);
-                let found = self.number(cell, domain, (*on_out_of_range, *is_f32), odd)?;
+                let found = self.number(cell, domain, (*on_out_of_range, *is_f32), count)?;
                 let value = found.unwrap_or(*missing);
                 set(row, self.position, narrowed(&self.name, value)?);
                 found.is_none()
             }
             Kind::Text { vocabulary, encode, unknown, unknown_code, missing, is_required } => {
-                let odd = |counter: &AtomicU64| count(counter, Odd::Unknown);
-                let found = self.code(cell, vocabulary, (*unknown, *unknown_code), odd)?;
+                let found = self.code(cell, vocabulary, (*unknown, *unknown_code), count)?;
                 if found.is_none() && *is_required {
                     return Err(format!("feature {} is missing, and the model needs it", self.name));
                 }
@@ -208,7 +260,7 @@ impl Rule {
             }
         };
         if is_missing {
-            count(&self.counts.missing, Odd::Missing);
+            count(Odd::Missing);
         }
         if let Some(column) = self.indicator {
             set(row, column, f32::from(u8::from(is_missing)));
@@ -222,30 +274,30 @@ impl Rule {
         cell: FeatureCell<'_>,
         domain: &Domain,
         (then, is_f32): (OnOutOfRange, bool),
-        odd: impl Fn(&AtomicU64),
+        count: &mut impl FnMut(Odd),
     ) -> Result<Option<f64>, String> {
         let refused = |what: String| format!("feature {} is {what}, and the model takes {}", self.name, shown(domain));
         let value = match cell {
             FeatureCell::Number(value) if !value.is_nan() => value,
             _ if !domain.disallow_nan => return Ok(None),
             _ => {
-                odd(&self.counts.nan);
+                count(Odd::Nan);
                 let missing = Err(refused("missing".to_owned()));
                 return if then == OnOutOfRange::DeadLetter { missing } else { Ok(None) };
             }
         };
         let value = if is_f32 { narrow(value).map_or(value, f64::from) } else { value };
         let (min, max) = (domain.min.unwrap_or(f64::NEG_INFINITY), domain.max.unwrap_or(f64::INFINITY));
-        let counter = if value.is_infinite() && (domain.disallow_inf || value > max || value < min) {
-            &self.counts.inf
+        let odd = if value.is_infinite() && (domain.disallow_inf || value > max || value < min) {
+            Odd::Infinite
         } else if value > max {
-            &self.counts.big
+            Odd::Big
         } else if value < min {
-            &self.counts.small
+            Odd::Small
         } else {
             return Ok(Some(value));
         };
-        odd(counter);
+        count(odd);
         match then {
             OnOutOfRange::Pass => Ok(Some(value)),
             OnOutOfRange::Clip => {
@@ -263,13 +315,13 @@ impl Rule {
         cell: FeatureCell<'_>,
         vocabulary: &HashMap<String, usize>,
         (unknown, code): (OnUnknown, f64),
-        odd: impl Fn(&AtomicU64),
+        count: &mut impl FnMut(Odd),
     ) -> Result<Option<f64>, String> {
         let FeatureCell::Text(text) = cell else { return Ok(None) };
         if let Some(index) = vocabulary.get(text) {
             return Ok(Some(*index as f64));
         }
-        odd(&self.counts.unknown);
+        count(Odd::Unknown);
         match unknown {
             OnUnknown::Code => Ok(Some(code)),
             OnUnknown::Missing => Ok(None),
