@@ -13,9 +13,9 @@ pub(super) struct Rows {
     pub(super) model: String,
     /// The part of the version that they are counted in first.
     pub(super) part: u32,
-    /// Row by row; NaN where one is missing.
+    /// Column by column; NaN where one is missing.
     pub(super) numbers: Vec<f64>,
-    /// Row by row.
+    /// Column by column.
     pub(super) texts: Vec<Option<String>>,
     /// NaN for a record that the model did not score.
     pub(super) scores: Vec<f64>,
@@ -34,19 +34,15 @@ impl Seen {
     pub(super) fn add(&mut self, rows: &Rows) {
         let Rows { model: _, part: _, numbers, texts, scores } = rows;
         let records = scores.len().max(1);
-        let (of_numbers, of_texts) = (numbers.len() / records, texts.len() / records);
         self.records += scores.len() as u64;
-        extend(&mut self.numbers, of_numbers);
-        extend(&mut self.texts, of_texts);
-        for (at, column) in self.numbers.iter_mut().take(of_numbers).enumerate() {
-            column.extend(numbers.chunks_exact(of_numbers).map(|row| row[at]));
-        }
+        extend(&mut self.numbers, numbers.len() / records);
+        extend(&mut self.texts, texts.len() / records);
+        self.numbers.iter_mut().zip(numbers.chunks_exact(records)).for_each(|(column, values)| column.extend(values));
         // Which of them the training data had is known where they are compared.
-        for (at, column) in self.texts.iter_mut().take(of_texts).enumerate() {
-            let texts = texts.iter().skip(at).step_by(of_texts);
-            texts.for_each(|text| column.add(text.as_deref().map(Category::Unknown)));
+        for (column, texts) in self.texts.iter_mut().zip(texts.chunks_exact(records)) {
+            texts.iter().for_each(|text| column.add(text.as_deref().map(Category::Unknown)));
         }
-        self.scores.extend(scores.iter().copied());
+        self.scores.extend(scores);
     }
 
     fn merge(&mut self, other: &Self) {

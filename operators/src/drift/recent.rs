@@ -6,6 +6,8 @@
 //! Features take turns with each batch, and between two turns of one the others push its counters out of the processor's
 //! caches: values wait so that they are brought in again for thousands at a time.
 
+use std::array::from_fn;
+
 use super::distinct::Hashes;
 use super::folded::Folded;
 use super::hash::STEP;
@@ -19,6 +21,8 @@ const WAITING: usize = 4096;
 const BLOCK: usize = 32;
 /// Number of slots that the nearest cache of a processor has room for.
 const CACHED_SLOTS: usize = 2048;
+/// Number of values whose range is found side by side.
+const LANES: usize = 4;
 
 /// Values that are not sorted yet.
 #[derive(Clone, Debug, Default)]
@@ -42,17 +46,19 @@ impl Recent {
 
     /// Adds finite values. More different ones than `exact_values` are counted by bucket.
     #[inline]
-    pub(super) fn extend(&mut self, values: impl ExactSizeIterator<Item = f64>, exact_values: usize) {
-        self.waiting.extend(values);
+    pub(super) fn extend(&mut self, values: impl Iterator<Item = f64>, exact_values: usize) {
+        // There is no -0.0: it is equal to 0.0, and must be the same bytes.
+        self.waiting.extend(values.map(|value| value + 0.0));
         if self.waiting.len() >= WAITING {
             self.count(exact_values);
         }
     }
 
+    /// Counts the values that wait.
     #[cold]
-    fn count(&mut self, exact_values: usize) {
+    pub(super) fn count(&mut self, exact_values: usize) {
         let Self { waiting, counts } = self;
-        if let Counts::Nothing = counts {
+        if matches!(counts, Counts::Nothing) && !waiting.is_empty() {
             *counts = Counts::ByValue(ByValue::default());
         }
         let mut rest = waiting.as_slice();
@@ -186,6 +192,8 @@ struct ByBucket {
 #[derive(Clone, Debug)]
 struct Page {
     head: usize,
+    /// Whether values are to be added to the moments one by one.
+    is_unusual: bool,
     /// By the upper 8 bits of the mantissa.
     counts: [u64; 256],
     mantissas: Mantissas,
@@ -200,24 +208,33 @@ impl ByBucket {
     }
 
     fn add_all(&mut self, values: &[f64]) {
-        values.iter().for_each(|value| self.add(*value, 1));
+        let least =
+            |all: [f64; LANES], value: &[f64]| from_fn(|at| if value[at] < all[at] { value[at] } else { all[at] });
+        let most =
+            |all: [f64; LANES], value: &[f64]| from_fn(|at| if value[at] > all[at] { value[at] } else { all[at] });
+        let (lanes, rest) = (values.chunks_exact(LANES), values.chunks_exact(LANES).remainder());
+        let range = (lanes.clone().fold([self.min; LANES], least), lanes.fold([self.max; LANES], most));
+        self.min = range.0.iter().chain(rest).copied().fold(f64::INFINITY, f64::min);
+        self.max = range.1.iter().chain(rest).copied().fold(f64::NEG_INFINITY, f64::max);
+        values.iter().for_each(|value| self.count(*value, 1));
     }
 
-    #[inline]
     fn add(&mut self, value: f64, times: u64) {
-        if value < self.min {
-            self.min = value;
-        }
-        if value > self.max {
-            self.max = value;
-        }
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        self.count(value, times);
+    }
+
+    /// Counts a value that is in the range already.
+    #[inline]
+    fn count(&mut self, value: f64, times: u64) {
         self.hashes.add(value);
         let place = self.places[head(value) % HEADS];
         let at = if place == 0 { self.open(head(value)) } else { usize::from(place) - 1 };
         let page = &mut self.pages[at];
         page.counts[(value.to_bits() >> 44) as usize % 256] += times;
         // Zeros, which are frequent, take no branch of their own. What they leave in their page is not used.
-        if (!is_usual(head(value)) & (value != 0.0)) | (times > MOST_TIMES) {
+        if (page.is_unusual & (value != 0.0)) | (times > MOST_TIMES) {
             self.add_unusual(value, times);
         } else {
             page.mantissas.add(value, times);
@@ -231,7 +248,8 @@ impl ByBucket {
 
     #[cold]
     fn open(&mut self, head: usize) -> usize {
-        self.pages.push(Page { head, counts: [0; 256], mantissas: Mantissas::default() });
+        let is_unusual = !is_usual(head);
+        self.pages.push(Page { head, is_unusual, counts: [0; 256], mantissas: Mantissas::default() });
         self.places[head % HEADS] = self.pages.len() as u16;
         self.pages.len() - 1
     }
@@ -240,7 +258,7 @@ impl ByBucket {
         let Self { places: _, pages, min, max, hashes, moments: unusual } = self;
         moments.merge(unusual);
         let mut buckets = Vec::new();
-        for Page { head, counts, mantissas } in pages {
+        for Page { head, is_unusual: _, counts, mantissas } in pages {
             moments.add_mantissas(*head, mantissas);
             let at = |upper: usize| bucket(f64::from_bits((*head as u64) << 52 | (upper as u64) << 44));
             let counts = counts.iter().enumerate().filter(|(_, count)| **count > 0);

@@ -18,10 +18,11 @@ pub(super) struct Sampler {
     share: f64,
     /// The windows. Of the records that come together, those of one window are late together.
     cut: Cut,
-    /// What each feature is, and its column among those of its kind.
-    columns: Vec<(FeatureKind, usize)>,
-    /// The number of columns of numbers, and of texts.
-    width: (usize, usize),
+    /// The features that are numbers, and those that are texts, by index.
+    numbers: Vec<usize>,
+    texts: Vec<usize>,
+    /// Where the features of a record are written first.
+    row: Vec<f64>,
     owner: Box<dyn Fn(&Part) -> usize>,
     worker: usize,
     /// The last version, how it is shown, and the part of it that is counted on this worker: nearly all records are of
@@ -29,25 +30,19 @@ pub(super) struct Sampler {
     last: Option<(Arc<ModelInfo>, String, u32)>,
 }
 
-/// Rows that are being collected.
-struct Open {
-    model: Arc<ModelInfo>,
+/// The records of a version and a window, with their scores.
+struct Chosen<'r, D> {
+    model: &'r Arc<ModelInfo>,
     window: Window,
-    rows: Record<Rows>,
+    records: Vec<(&'r Record<Scored<D>>, f64)>,
 }
 
 impl Sampler {
     pub(super) fn new<F: Features>(share: f64, cut: Cut, flow: &Flow<'_>) -> Self {
-        let (mut numbers, mut texts) = (0, 0);
-        let kinds = (0..F::NAMES.len()).map(|at| F::KINDS.get(at).copied().unwrap_or_default());
-        let columns = kinds.map(|kind| {
-            let column = if kind == FeatureKind::Text { &mut texts } else { &mut numbers };
-            *column += 1;
-            (kind, *column - 1)
-        });
-        let columns = columns.collect();
-        let owner = Box::new(flow.owner());
-        Self { share, cut, columns, width: (numbers, texts), owner, worker: flow.worker(), last: None }
+        let is_text = |at: &usize| F::KINDS.get(*at) == Some(&FeatureKind::Text);
+        let (texts, numbers) = (0..F::NAMES.len()).partition(is_text);
+        let (row, owner) = (vec![f64::NAN; F::NAMES.len()], Box::new(flow.owner()));
+        Self { share, cut, numbers, texts, row, owner, worker: flow.worker(), last: None }
     }
 
     /// Returns the rows of the records that are in the sample. Their event time is the last one of their records.
@@ -56,26 +51,24 @@ impl Sampler {
         records: &[Record<Scored<D>>],
         features: impl Fn(&D) -> &F,
     ) -> Vec<Record<Rows>> {
-        let mut all: Vec<Open> = Vec::new();
-        for scored in records {
-            let Scored { record, score, model, .. } = &scored.data;
+        let mut all: Vec<Chosen<'_, D>> = Vec::new();
+        for record in records {
+            let Scored { score, model, .. } = &record.data;
             // A default score is not that of a version.
             let Some(model) = model else { continue };
-            let (time, score) = (scored.event_time, f64::from(*score));
+            let (time, score) = (record.event_time, f64::from(*score));
             if !self.takes(time.0, score) {
                 continue;
             }
-            let is_of = |open: &Open| Arc::ptr_eq(&open.model, model) && open.window.holds(time);
+            let is_of = |chosen: &Chosen<'_, D>| Arc::ptr_eq(chosen.model, model) && chosen.window.holds(time);
             let at = all.iter().rposition(is_of).unwrap_or_else(|| {
-                all.push(self.open(model, scored));
+                let records = Vec::with_capacity(records.len());
+                all.push(Chosen { model, window: window_of(self.cut, time), records });
                 all.len() - 1
             });
-            let Record { event_time, data: rows, .. } = &mut all[at].rows;
-            *event_time = time.max(*event_time);
-            self.add(features(record), rows);
-            rows.scores.push(score);
+            all[at].records.push((record, score));
         }
-        all.into_iter().map(|open| open.rows).collect()
+        all.iter().filter_map(|chosen| self.columns(chosen, &features)).collect()
     }
 
     fn takes(&self, time: i64, score: f64) -> bool {
@@ -83,43 +76,48 @@ impl Sampler {
         self.share >= 1.0 || (hash() as f64) < self.share * 4_294_967_296.0
     }
 
-    fn open<D>(&mut self, model: &Arc<ModelInfo>, first: &Record<Scored<D>>) -> Open {
-        let Self { cut, owner, worker, last, .. } = self;
-        if last.as_ref().is_none_or(|(last, ..)| !Arc::ptr_eq(last, model)) {
-            let shown = model.to_string();
-            // What is counted where it was scored need not be sent anywhere.
-            let is_here = |part: &u32| owner(&(shown.clone(), *part)) == *worker;
-            let part = (0..TRIED).find(is_here).unwrap_or_default();
-            *last = Some((Arc::clone(model), shown, part));
-        }
-        let mut rows = Rows::default();
-        if let Some((_, shown, part)) = last {
-            (rows.model, rows.part) = (shown.clone(), *part);
-        }
-        let Record { event_time, arrival, .. } = *first;
-        let window = window_of(*cut, event_time);
-        Open { model: Arc::clone(model), window, rows: Record { event_time, arrival, data: rows } }
-    }
-
-    fn add<F: Features>(&self, features: &F, rows: &mut Rows) {
-        let (of_numbers, of_texts) = self.width;
-        let (numbers, texts) = (rows.numbers.len(), rows.texts.len());
-        rows.numbers.resize(numbers + of_numbers, f64::NAN);
-        rows.texts.resize(texts + of_texts, None);
-        let (numbers, texts) = (&mut rows.numbers[numbers..], &mut rows.texts[texts..]);
-        if of_texts == 0 {
-            // As below, in fewer instructions.
-            features.visit(&mut |at, cell| {
-                if let (Some(number), FeatureCell::Number(value)) = (numbers.get_mut(at), cell) {
-                    *number = value;
+    /// Writes the features of records column by column, as they are counted.
+    fn columns<D: Data, F: Features>(
+        &mut self,
+        Chosen { model, window: _, records }: &Chosen<'_, D>,
+        features: impl Fn(&D) -> &F,
+    ) -> Option<Record<Rows>> {
+        let event_time = records.iter().map(|(record, _)| record.event_time).max()?;
+        let arrival = records.first()?.0.arrival;
+        let (model, part) = self.part_of(model);
+        let Self { numbers, texts, row, .. } = self;
+        let (len, mut rows) = (records.len(), Rows { model, part, ..Rows::default() });
+        rows.numbers = vec![f64::NAN; numbers.len() * len];
+        rows.texts = vec![None; texts.len() * len];
+        rows.scores = records.iter().map(|(_, score)| *score).collect();
+        for (at, (record, _)) in records.iter().enumerate() {
+            let features = features(&record.data.record);
+            features.numbers(row);
+            let cells = rows.numbers.iter_mut().skip(at).step_by(len);
+            cells.zip(&*numbers).for_each(|(cell, feature)| *cell = row.get(*feature).copied().unwrap_or(f64::NAN));
+            if texts.is_empty() {
+                continue;
+            }
+            features.visit(&mut |feature, cell| {
+                if let (FeatureCell::Text(text), Ok(column)) = (cell, texts.binary_search(&feature)) {
+                    rows.texts[column * len + at] = Some(text.to_owned());
                 }
             });
-            return;
         }
-        features.visit(&mut |at, cell| match (self.columns.get(at), cell) {
-            (Some((FeatureKind::Number, at)), FeatureCell::Number(value)) => numbers[*at] = value,
-            (Some((FeatureKind::Text, at)), FeatureCell::Text(text)) => texts[*at] = Some(text.to_owned()),
-            _ => {}
-        });
+        Some(Record { event_time, arrival, data: rows })
+    }
+
+    /// Returns how a version is shown, and the part of it that is counted on this worker.
+    fn part_of(&mut self, model: &Arc<ModelInfo>) -> (String, u32) {
+        let Self { owner, worker, last, .. } = self;
+        if let Some((_, shown, part)) = last.as_ref().filter(|(last, ..)| Arc::ptr_eq(last, model)) {
+            return (shown.clone(), *part);
+        }
+        let shown = model.to_string();
+        // What is counted where it was scored need not be sent anywhere.
+        let is_here = |part: &u32| owner(&(shown.clone(), *part)) == *worker;
+        let part = (0..TRIED).find(is_here).unwrap_or_default();
+        *last = Some((Arc::clone(model), shown.clone(), part));
+        (shown, part)
     }
 }

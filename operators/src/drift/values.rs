@@ -84,29 +84,25 @@ impl Distribution {
     /// Adds the value of a record. `None` and NaN are missing; infinities are counted, and are not part of any
     /// statistic, as in Evidently.
     pub fn add(&mut self, value: Option<f64>) {
-        self.extend(std::iter::once(value.unwrap_or(f64::NAN)));
+        self.extend(&[value.unwrap_or(f64::NAN)]);
     }
 
     /// Adds values, of which NaN is missing. Most often all are finite.
-    pub(super) fn extend(&mut self, values: impl ExactSizeIterator<Item = f64> + Clone) {
+    pub(super) fn extend(&mut self, values: &[f64]) {
         let Self { exact_values, count, missing, infinite, recent, .. } = self;
-        // The product of a number that is not finite is NaN.
-        if values.clone().fold(0.0, |all, value| all + value * 0.0) == 0.0 {
+        // Without a branch for each, so that several are looked at in one instruction.
+        if values.iter().fold(true, |all, value| all & value.is_finite()) {
             *count += values.len() as u64;
-            // There is no -0.0: it is equal to 0.0, and must be the same bytes.
-            recent.extend(values.map(|value| value + 0.0), *exact_values);
+            recent.extend(values.iter().copied(), *exact_values);
             return;
         }
-        values.for_each(|value| {
-            if value.is_finite() {
-                *count += 1;
-                recent.extend(std::iter::once(value + 0.0), *exact_values);
-            } else if value.is_nan() {
-                *missing += 1;
-            } else {
-                *infinite += 1;
-            }
+        let before = *missing + *infinite;
+        values.iter().for_each(|value| {
+            *missing += u64::from(value.is_nan());
+            *infinite += u64::from(value.is_infinite());
         });
+        *count += values.len() as u64 - (*missing + *infinite - before);
+        recent.extend(values.iter().copied().filter(|value| value.is_finite()), *exact_values);
     }
 
     /// Adds all values of another part.
@@ -178,6 +174,7 @@ impl Distribution {
     /// Sorts in the values that came last. It is not needed, but makes what follows faster: otherwise each question and
     /// comparison does it anew, on a copy.
     pub fn settle(&mut self) {
+        self.recent.count(self.exact_values);
         if let Cow::Owned(settled) = self.settled() {
             *self = settled;
         }

@@ -38,6 +38,16 @@ pub trait Features {
         None
     }
 
+    /// Writes the features, of which there are `NAMES.len()`, as they are: NaN where one is missing, or is a text.
+    fn numbers(&self, to: &mut [f64]) {
+        to.fill(f64::NAN);
+        self.visit(&mut |at, cell| {
+            if let (Some(to), FeatureCell::Number(value)) = (to.get_mut(at), cell) {
+                *to = value;
+            }
+        });
+    }
+
     /// Hands out each feature with its index, for a model with a `features.json`. Where a value is missing, that file and
     /// not the program says what the model gets. By default these are the numbers that [`write`](Self::write) writes.
     fn visit(&self, visit: &mut dyn FnMut(usize, FeatureCell<'_>)) {
@@ -170,6 +180,12 @@ macro_rules! features {
             }
 
             #[inline]
+            fn numbers(&self, to: &mut [f64]) {
+                let values = [$($crate::infer::FeatureValue::or_missing(&self.$field, f64::NAN)),+];
+                to.iter_mut().zip(values).for_each(|(to, value)| *to = value);
+            }
+
+            #[inline]
             fn visit(&self, visit: &mut dyn ::core::ops::FnMut(usize, $crate::infer::FeatureCell<'_>)) {
                 let mut at = 0;
                 let mut next = |cell: $crate::infer::FeatureCell<'_>| {
@@ -256,7 +272,10 @@ mod tests {
         let known = Known { limit: Some(Aged::at(5.0, at(10), at(12))), plain: 1.0, score: None };
         let aged = Aged { value: 5.0, age: Duration::from_secs(2) };
         assert_eq!((known.limit, Aged::at(5.0, at(12), at(10)).age), (Some(aged), Duration::ZERO));
-        assert_eq!((Known::AGED, known.age(0), known.age(1), known.age(2)), (&[true, false, true][..], Some(aged.age), None, None));
+        assert_eq!(
+            (Known::AGED, known.age(0), known.age(1), known.age(2)),
+            (&[true, false, true][..], Some(aged.age), None, None)
+        );
         let mut row = [0.0; 3];
         known.write(&mut row);
         assert!(row[..2] == [5.0, 1.0] && row[2].is_nan());

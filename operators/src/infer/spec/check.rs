@@ -44,7 +44,9 @@ impl FeatureRules {
                 continue;
             }
             if feature.max_age.is_some() && !F::AGED.get(at).is_some_and(|is_aged| *is_aged) {
-                faults.push(format!("{name} has a max_age there, and no age in the program, where `{name}: aged` gives it one"));
+                faults.push(format!(
+                    "{name} has a max_age there, and no age in the program, where `{name}: aged` gives it one"
+                ));
                 continue;
             }
             match rule(feature, input).and_then(|rule| rule.name_columns(&mut columns).map(|()| rule)) {
@@ -221,7 +223,10 @@ mod tests {
         assert!([0, 2, 3, 4].iter().all(|at| found[*at].is_nan()) && found[1] == 35.5 && found[5] == 1.0, "{found:?}");
         let refused = row(&Payment { channel: text("phone"), ..payment.clone() }).unwrap_err();
         assert_eq!(refused, "feature channel is \"phone\", which is none of the 2 entries of its vocabulary");
-        let old = Payment { age: Some(Aged { value: 30.0, age: Duration::from_millis(7 * 24 * 3_600_000 + 1) }), ..payment.clone() };
+        let old = Payment {
+            age: Some(Aged { value: 30.0, age: Duration::from_millis(7 * 24 * 3_600_000 + 1) }),
+            ..payment.clone()
+        };
         assert_eq!(row(&old), Ok(vec![3.5, 35.5, 0.0, 1.0, 1.0, 1.0]), "it is missing");
         // Whatever it was, nobody knows what it is now.
         assert_eq!(row(&Payment { age: aged(f64::NAN, 8), ..payment.clone() }), row(&old));
