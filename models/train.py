@@ -49,6 +49,8 @@ def save(model, path, name, features):
     for key, value in (("model_name", name), ("feature_names", ",".join(features))):
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
+    # The converter has them in the order of a set, which is another one in each process.
+    model.opset_import.sort(key=lambda opset: opset.domain)
     onnx.checker.check_model(model)
     data = model.SerializeToString(deterministic=True)
     with open(path, "wb") as file:
@@ -171,7 +173,7 @@ def recommendation(arguments):
     from onnxmltools.convert.common.data_types import FloatTensorType
 
     table, names = load(arguments.features, "ts", "clicked", ["scroll_id", "post_id"])
-    rows, clicked, scroll = matrix(table, names), table["label"].to_numpy(), table["scroll_id"].to_numpy()
+    rows, clicked, scroll = matrix(table, names), table["label"].to_numpy().astype(int), table["scroll_id"].to_numpy()
     # By time: what is tested came after what is trained on.
     train, test = scroll < scroll.max() * 0.8, scroll >= scroll.max() * 0.8
     classifier = lightgbm.LGBMClassifier(

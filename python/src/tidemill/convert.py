@@ -70,6 +70,8 @@ def to_onnx(model: Any, width: int, name: str, columns: Sequence[str], spec_sha2
     for key, value in (("model_name", name), ("feature_names", ",".join(columns)), ("tidemill.features", spec_sha256)):
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
+    # The converter has them in the order of a set, which is another one in each process.
+    proto.opset_import.sort(key=lambda opset: opset.domain)
     onnx.checker.check_model(proto)
     return proto.SerializeToString(deterministic=True)
 
