@@ -62,8 +62,7 @@ impl Sampler {
             }
             let is_of = |chosen: &Chosen<'_, D>| Arc::ptr_eq(chosen.model, model) && chosen.window.holds(time);
             let at = all.iter().rposition(is_of).unwrap_or_else(|| {
-                let records = Vec::with_capacity(records.len());
-                all.push(Chosen { model, window: window_of(self.cut, time), records });
+                all.push(Chosen { model, window: window_of(self.cut, time), records: Vec::new() });
                 all.len() - 1
             });
             all[at].records.push((record, score));
@@ -93,8 +92,11 @@ impl Sampler {
         for (at, (record, _)) in records.iter().enumerate() {
             let features = features(&record.data.record);
             features.numbers(row);
-            let cells = rows.numbers.iter_mut().skip(at).step_by(len);
-            cells.zip(&*numbers).for_each(|(cell, feature)| *cell = row.get(*feature).copied().unwrap_or(f64::NAN));
+            for (column, feature) in rows.numbers.chunks_exact_mut(len).zip(&*numbers) {
+                if let (Some(cell), Some(value)) = (column.get_mut(at), row.get(*feature)) {
+                    *cell = *value;
+                }
+            }
             if texts.is_empty() {
                 continue;
             }
