@@ -6,8 +6,6 @@
 //! Features take turns with each batch, and between two turns of one the others push its counters out of the processor's
 //! caches: values wait so that they are brought in again for thousands at a time.
 
-use std::array::from_fn;
-
 use super::distinct::Hashes;
 use super::folded::Folded;
 use super::hash::STEP;
@@ -21,8 +19,6 @@ const WAITING: usize = 4096;
 const BLOCK: usize = 32;
 /// Number of slots that the nearest cache of a processor has room for.
 const CACHED_SLOTS: usize = 2048;
-/// Number of values whose range is found side by side.
-const LANES: usize = 4;
 
 /// Values that are not sorted yet.
 #[derive(Clone, Debug, Default)]
@@ -208,26 +204,17 @@ impl ByBucket {
     }
 
     fn add_all(&mut self, values: &[f64]) {
-        let least =
-            |all: [f64; LANES], value: &[f64]| from_fn(|at| if value[at] < all[at] { value[at] } else { all[at] });
-        let most =
-            |all: [f64; LANES], value: &[f64]| from_fn(|at| if value[at] > all[at] { value[at] } else { all[at] });
-        let (lanes, rest) = (values.chunks_exact(LANES), values.chunks_exact(LANES).remainder());
-        let range = (lanes.clone().fold([self.min; LANES], least), lanes.fold([self.max; LANES], most));
-        self.min = range.0.iter().chain(rest).copied().fold(f64::INFINITY, f64::min);
-        self.max = range.1.iter().chain(rest).copied().fold(f64::NEG_INFINITY, f64::max);
-        values.iter().for_each(|value| self.count(*value, 1));
+        values.iter().for_each(|value| self.add(*value, 1));
     }
 
-    fn add(&mut self, value: f64, times: u64) {
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
-        self.count(value, times);
-    }
-
-    /// Counts a value that is in the range already.
     #[inline]
-    fn count(&mut self, value: f64, times: u64) {
+    fn add(&mut self, value: f64, times: u64) {
+        if value < self.min {
+            self.min = value;
+        }
+        if value > self.max {
+            self.max = value;
+        }
         self.hashes.add(value);
         let place = self.places[head(value) % HEADS];
         let at = if place == 0 { self.open(head(value)) } else { usize::from(place) - 1 };
