@@ -84,7 +84,6 @@ impl<T: Value> OrderBuffer<T> {
         db: &Db,
     ) -> Result<Self, StateError> {
         let name = spec.name.to_string();
-        db.ensure(&name)?;
         let mut buffer = Self {
             spec,
             key_groups,

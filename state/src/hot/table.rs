@@ -126,7 +126,6 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         let name = spec.name.to_string();
         let after_ms = spec.ttl.map(|ttl| ttl.after_ms(&spec.name)).transpose()?;
         let expiry = after_ms.map(ExpiryQueue::new);
-        db.ensure(&name)?;
         let mut table = Self {
             spec,
             name,

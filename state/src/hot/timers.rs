@@ -40,7 +40,6 @@ pub struct TimerTable<K> {
 impl<K: Key> TimerTable<K> {
     pub(crate) fn open(spec: StateSpec, key_groups: KeyGroups, db: &Db) -> Result<Self, StateError> {
         let name = spec.name.to_string();
-        db.ensure(&name)?;
         let mut timers: BTreeMap<i64, KeysAt<K>> = BTreeMap::new();
         db.scan(&name, &[], |row, _| {
             let (time, key) = split_row(row).map_err(|e| StateError::Value {

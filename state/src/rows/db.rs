@@ -241,11 +241,6 @@ impl Db {
         self.rows.apply(delta, &owned)
     }
 
-    /// Makes a state known to the rows.
-    pub(crate) fn ensure(&self, state: &str) -> Result<(), StateError> {
-        self.rows.ensure(state)
-    }
-
     /// Visits all rows of a state whose key begins with `prefix`, in order, until `visit` returns false.
     pub(crate) fn scan(
         &self,

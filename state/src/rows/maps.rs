@@ -21,11 +21,6 @@ type SortedRows = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(crate) struct Maps(RwLock<BTreeMap<String, SortedRows>>);
 
 impl RowStore for Maps {
-    fn ensure(&self, state: &str) -> Result<(), StateError> {
-        locks::write(&self.0).entry(state.to_owned()).or_default();
-        Ok(())
-    }
-
     #[cfg(feature = "rocksdb")]
     fn states(&self) -> Vec<String> {
         locks::read(&self.0).keys().cloned().collect()

@@ -88,6 +88,25 @@ impl Rocks {
         })
     }
 
+    /// Makes a state known, if it is not. It is done when a state gets its first rows: with each column family RocksDB
+    /// Makes a state known, if it is not. That waits until it has rows: with each column family RocksDB writes the options
+    /// of all into a file and reads them back, for which a start would wait.
+    fn ensure(&self, state: &str) -> Result<(), StateError> {
+        if locks::read(&self.rocks).cf_handle(state).is_some() {
+            return Ok(());
+        }
+        let mut rocks = locks::write(&self.rocks);
+        if rocks.cf_handle(state).is_some() {
+            return Ok(());
+        }
+        let expired = nothing_expired();
+        let options = family_options(&self.cache, Arc::clone(&expired), self.write_buffer_bytes);
+        rocks.create_cf(state, &options).map_err(self.error("create a column family"))?;
+        locks::lock(&self.created).push(options);
+        locks::lock(&self.expired).insert(state.to_owned(), expired);
+        Ok(())
+    }
+
     fn error(&self, what: &'static str) -> impl FnOnce(rocksdb::Error) -> StateError {
         let path = self.path.clone();
         move |source| StateError::Rocks { what, path, source }
@@ -167,22 +186,6 @@ impl Rocks {
 }
 
 impl RowStore for Rocks {
-    fn ensure(&self, state: &str) -> Result<(), StateError> {
-        if locks::read(&self.rocks).cf_handle(state).is_some() {
-            return Ok(());
-        }
-        let mut rocks = locks::write(&self.rocks);
-        if rocks.cf_handle(state).is_some() {
-            return Ok(());
-        }
-        let expired = nothing_expired();
-        let options = family_options(&self.cache, Arc::clone(&expired), self.write_buffer_bytes);
-        rocks.create_cf(state, &options).map_err(self.error("create a column family"))?;
-        locks::lock(&self.created).push(options);
-        locks::lock(&self.expired).insert(state.to_owned(), expired);
-        Ok(())
-    }
-
     fn states(&self) -> Vec<String> {
         locks::lock(&self.expired).keys().cloned().collect()
     }

@@ -22,9 +22,6 @@ pub(crate) type Renew<'r> = dyn FnMut(&[u8], &[u8], &mut Vec<u8>) -> Result<(), 
 
 /// A store of the rows of a worker's states. A state that is not known has no rows.
 pub(crate) trait RowStore: Send + Sync {
-    /// Makes a state known, if it is not.
-    fn ensure(&self, state: &str) -> Result<(), StateError>;
-
     #[cfg(feature = "rocksdb")]
     /// Returns the names of the known states, in order.
     fn states(&self) -> Vec<String>;

@@ -32,7 +32,6 @@ enum Change {
 /// A call of a store. States are numbers: `STATES`.
 #[derive(Clone, Debug)]
 enum Call {
-    Ensure(usize),
     Remove(usize),
     /// Applies a delta. The mask says which key groups are this worker's.
     Apply(Vec<(usize, Vec<Change>)>, [bool; GROUPS as usize]),
@@ -88,7 +87,6 @@ fn calls() -> impl Strategy<Value = Call> {
     let state = || 0..STATES.len();
     let sections = prop::collection::vec((state(), prop::collection::vec(changes(), 0..12)), 0..3);
     prop_oneof![
-        1 => state().prop_map(Call::Ensure),
         1 => state().prop_map(Call::Remove),
         6 => (sections, any::<[bool; GROUPS as usize]>()).prop_map(|(sections, owned)| Call::Apply(sections, owned)),
         2 => (state(), prop::collection::btree_map(keys(), values(), 0..8)).prop_map(|(state, rows)| Call::PutRows(state, rows)),
@@ -134,7 +132,6 @@ enum Answer {
 
 fn answer(store: &dyn RowStore, call: &Call) -> Answer {
     match call {
-        Call::Ensure(state) => store.ensure(STATES[*state]).unwrap(),
         Call::Remove(state) => store.remove(STATES[*state]).unwrap(),
         Call::Apply(sections, owned) => {
             store.apply(&delta_of(sections), &|group| owned[usize::from(group.0)]).unwrap();
