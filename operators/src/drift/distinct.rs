@@ -60,6 +60,17 @@ impl Default for Hashes {
 }
 
 impl Hashes {
+    /// Returns those of values that are all different.
+    pub(super) fn of_different(values: impl Iterator<Item = f64>) -> Self {
+        let mut candidates: Vec<u64> = values.map(|value| mix(value.to_bits())).collect();
+        let bound = match candidates.len() > KEPT {
+            true => *candidates.select_nth_unstable(KEPT - 1).1,
+            false => u64::MAX,
+        };
+        candidates.truncate(KEPT);
+        Self { candidates, bound }
+    }
+
     #[inline]
     pub(super) fn add(&mut self, value: f64) {
         let hash = mix(value.to_bits());

@@ -198,13 +198,17 @@ struct Page {
 impl ByBucket {
     /// Begins with values that were counted one by one.
     fn of(counts: &ByValue) -> Self {
-        let mut folded = Self::default();
+        let hashes = Hashes::of_different(counts.iter().map(|(value, _)| value));
+        let mut folded = Self { hashes, ..Self::default() };
         counts.iter().for_each(|(value, count)| folded.add(value, count));
         folded
     }
 
     fn add_all(&mut self, values: &[f64]) {
-        values.iter().for_each(|value| self.add(*value, 1));
+        for value in values {
+            self.hashes.add(*value);
+            self.add(*value, 1);
+        }
     }
 
     #[inline]
@@ -215,7 +219,6 @@ impl ByBucket {
         if value > self.max {
             self.max = value;
         }
-        self.hashes.add(value);
         let place = self.places[head(value) % HEADS];
         let at = if place == 0 { self.open(head(value)) } else { usize::from(place) - 1 };
         let page = &mut self.pages[at];
@@ -244,14 +247,16 @@ impl ByBucket {
     fn folded(&self, moments: &mut Moments) -> Folded {
         let Self { places: _, pages, min, max, hashes, moments: unusual } = self;
         moments.merge(unusual);
-        let mut buckets = Vec::new();
+        let at = |head: usize, upper: usize| bucket(f64::from_bits((head as u64) << 52 | (upper as u64) << 44));
+        let (mut buckets, mut pages) = (Vec::new(), pages.iter().collect::<Vec<_>>());
+        pages.sort_unstable_by_key(|page| at(page.head, 0));
         for Page { head, is_unusual: _, counts, mantissas } in pages {
             moments.add_mantissas(*head, mantissas);
-            let at = |upper: usize| bucket(f64::from_bits((*head as u64) << 52 | (upper as u64) << 44));
             let counts = counts.iter().enumerate().filter(|(_, count)| **count > 0);
-            buckets.extend(counts.map(|(upper, count)| (at(upper), *count)));
+            let counts = counts.map(|(upper, count)| (at(*head, upper), *count));
+            // A negative value is smaller if its mantissa is larger.
+            if *head < HEADS / 2 { buckets.extend(counts) } else { buckets.extend(counts.rev()) }
         }
-        buckets.sort_unstable();
         Folded { buckets, min: *min, max: *max, distinct: hashes.distinct() }
     }
 }

@@ -21,8 +21,8 @@ pub(super) struct Sampler {
     /// The features that are numbers, and those that are texts, by index.
     numbers: Vec<usize>,
     texts: Vec<usize>,
-    /// Where the features of a record are written first.
-    row: Vec<f64>,
+    /// Where the features of the records are written first, row by row.
+    block: Vec<f64>,
     owner: Box<dyn Fn(&Part) -> usize>,
     worker: usize,
     /// The last version, how it is shown, and the part of it that is counted on this worker: nearly all records are of
@@ -41,8 +41,8 @@ impl Sampler {
     pub(super) fn new<F: Features>(share: f64, cut: Cut, flow: &Flow<'_>) -> Self {
         let is_text = |at: &usize| F::KINDS.get(*at) == Some(&FeatureKind::Text);
         let (texts, numbers) = (0..F::NAMES.len()).partition(is_text);
-        let (row, owner) = (vec![f64::NAN; F::NAMES.len()], Box::new(flow.owner()));
-        Self { share, cut, numbers, texts, row, owner, worker: flow.worker(), last: None }
+        let owner = Box::new(flow.owner());
+        Self { share, cut, numbers, texts, block: Vec::new(), owner, worker: flow.worker(), last: None }
     }
 
     /// Returns the rows of the records that are in the sample. Their event time is the last one of their records.
@@ -84,27 +84,29 @@ impl Sampler {
         let event_time = records.iter().map(|(record, _)| record.event_time).max()?;
         let arrival = records.first()?.0.arrival;
         let (model, part) = self.part_of(model);
-        let Self { numbers, texts, row, .. } = self;
-        let (len, mut rows) = (records.len(), Rows { model, part, ..Rows::default() });
-        rows.numbers = vec![f64::NAN; numbers.len() * len];
-        rows.texts = vec![None; texts.len() * len];
+        let Self { numbers, texts, block, .. } = self;
+        let (len, width) = (records.len(), F::NAMES.len());
+        let mut rows = Rows { model, part, ..Rows::default() };
         rows.scores = records.iter().map(|(_, score)| *score).collect();
-        for (at, (record, _)) in records.iter().enumerate() {
-            let features = features(&record.data.record);
-            features.numbers(row);
+        if !numbers.is_empty() {
+            block.resize(width * len, f64::NAN);
+            let to = block.chunks_exact_mut(width).zip(records);
+            to.for_each(|(row, (record, _))| features(&record.data.record).numbers(row));
+            rows.numbers = vec![f64::NAN; numbers.len() * len];
             for (column, feature) in rows.numbers.chunks_exact_mut(len).zip(&*numbers) {
-                if let (Some(cell), Some(value)) = (column.get_mut(at), row.get(*feature)) {
-                    *cell = *value;
-                }
+                let values = block.iter().skip(*feature).step_by(width);
+                column.iter_mut().zip(values).for_each(|(cell, value)| *cell = *value);
             }
-            if texts.is_empty() {
-                continue;
+        }
+        if !texts.is_empty() {
+            rows.texts = vec![None; texts.len() * len];
+            for (at, (record, _)) in records.iter().enumerate() {
+                features(&record.data.record).visit(&mut |feature, cell| {
+                    if let (FeatureCell::Text(text), Ok(column)) = (cell, texts.binary_search(&feature)) {
+                        rows.texts[column * len + at] = Some(text.to_owned());
+                    }
+                });
             }
-            features.visit(&mut |feature, cell| {
-                if let (FeatureCell::Text(text), Ok(column)) = (cell, texts.binary_search(&feature)) {
-                    rows.texts[column * len + at] = Some(text.to_owned());
-                }
-            });
         }
         Some(Record { event_time, arrival, data: rows })
     }
