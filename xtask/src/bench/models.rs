@@ -12,7 +12,7 @@ use super::overhead::{Taken, once};
 use crate::{build_examples, cache, check, models, root};
 
 const EXAMPLE: &str = "fraud_velocity";
-const RECORDS: u64 = 1_500_000;
+const RECORDS: u64 = 4_000_000;
 /// The version that is ten times slower than the first one, the one of 100 MB, and the first one without features.json.
 const SLOW: u64 = 2;
 const LARGE: u64 = 3;
