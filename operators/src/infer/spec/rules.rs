@@ -235,6 +235,27 @@ impl Rule {
     }
 
     fn write_cell(&self, cell: FeatureCell<'_>, row: &mut [f32], count: &mut impl FnMut(Odd)) -> Result<(), String> {
+        if let Some(value) = self.usual(cell) {
+            set(row, self.position, value);
+            if let Some(column) = self.indicator {
+                set(row, column, 0.0);
+            }
+            return Ok(());
+        }
+        self.write_any(cell, row, count)
+    }
+
+    /// Returns what the model gets for a number that no rule changes, as nearly all are.
+    #[inline]
+    fn usual(&self, cell: FeatureCell<'_>) -> Option<f32> {
+        let (Kind::Number { domain, is_f32, .. }, FeatureCell::Number(value)) = (&self.kind, cell) else { return None };
+        let narrow = value as f32;
+        let value = if *is_f32 { f64::from(narrow) } else { value };
+        let is_within = domain.min.is_none_or(|min| value >= min) && domain.max.is_none_or(|max| value <= max);
+        (narrow.is_finite() && is_within).then_some(narrow)
+    }
+
+    fn write_any(&self, cell: FeatureCell<'_>, row: &mut [f32], count: &mut impl FnMut(Odd)) -> Result<(), String> {
         let is_missing = match &self.kind {
             Kind::Number { domain, on_out_of_range, is_f32, missing } => {
                 let found = self.number(cell, domain, (*on_out_of_range, *is_f32), count)?;
@@ -361,5 +382,35 @@ impl PartialEq for FeatureRules {
 impl fmt::Debug for FeatureRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FeatureRules").field("sha256", &self.sha256).field("columns", &self.columns).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbers() -> impl Strategy<Value = f64> {
+        prop_oneof![any::<f64>(), -9.0..9.0f64, any::<f32>().prop_map(f64::from), Just(f64::from(f32::MAX) * 1.1)]
+    }
+
+    proptest! {
+        #[test]
+        fn a_usual_number_is_what_all_rules_make_of_it(
+            value in numbers(),
+            (min, max) in (prop::option::of(numbers()), prop::option::of(numbers())),
+            (disallow_nan, disallow_inf, is_f32) in any::<(bool, bool, bool)>(),
+        ) {
+            let domain = Domain { min, max, disallow_nan, disallow_inf };
+            let kind = Kind::Number { domain, on_out_of_range: OnOutOfRange::Missing, is_f32, missing: 7.0 };
+            let (name, counts) = ("x".to_owned(), Counts::default());
+            let rule = Rule { name, position: 1, kind, indicator: Some(0), max_age: None, counts };
+            let cell = FeatureCell::Number(value);
+            let Some(usual) = rule.usual(cell) else { return Ok(()) };
+            let (mut row, mut odd) = ([9.0, 9.0], 0);
+            prop_assert_eq!(rule.write_any(cell, &mut row, &mut |_| odd += 1), Ok(()));
+            prop_assert_eq!((row, odd), ([0.0, usual], 0));
+        }
     }
 }
