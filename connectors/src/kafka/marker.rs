@@ -57,7 +57,7 @@ impl Marker {
         element.error()?;
         let Offset::Offset(offset) = element.offset() else { return Ok(None) };
         let epoch = Epoch(u64::try_from(offset).unwrap_or(0));
-        Ok(Some(Marked { epoch, incarnation: incarnation_in(element.metadata()) }))
+        Ok(Some(Marked { epoch, begun: None, incarnation: incarnation_in(element.metadata()) }))
     }
 
     /// Returns the offsets and the group that a transaction commits to move the marker to `epoch`.

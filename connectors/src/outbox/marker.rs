@@ -7,6 +7,8 @@ use tidemill_engine::Epoch;
 pub(crate) struct Marked {
     /// The epoch up to which everything is published.
     pub(crate) epoch: Epoch,
+    /// The next epoch, if the target has a part of its output.
+    pub(crate) begun: Option<Epoch>,
     /// The start of the job that published it, or has taken over since.
     pub(crate) incarnation: Option<u64>,
 }
@@ -28,7 +30,9 @@ pub(crate) fn plan(marked: Option<&Marked>, staged: bool, restored: Epoch) -> Re
     match marked {
         None if staged => Recovery::Lost,
         None => Recovery::PublishAfter(Epoch(0)),
-        Some(marked) if marked.epoch > restored => Recovery::Ahead(marked.epoch),
+        Some(Marked { epoch, begun, .. }) if (*begun).max(Some(*epoch)) > Some(restored) => {
+            Recovery::Ahead(begun.unwrap_or(*epoch))
+        }
         Some(marked) => Recovery::PublishAfter(marked.epoch),
     }
 }
@@ -38,7 +42,7 @@ mod tests {
     use super::*;
 
     fn at(epoch: u64) -> Marked {
-        Marked { epoch: Epoch(epoch), incarnation: Some(1) }
+        Marked { epoch: Epoch(epoch), begun: None, incarnation: Some(1) }
     }
 
     #[test]
@@ -46,6 +50,10 @@ mod tests {
         assert_eq!(plan(Some(&at(5)), true, Epoch(7)), Recovery::PublishAfter(Epoch(5)));
         assert_eq!(plan(Some(&at(7)), true, Epoch(7)), Recovery::PublishAfter(Epoch(7)));
         assert_eq!(plan(Some(&at(8)), false, Epoch(7)), Recovery::Ahead(Epoch(8)));
+        // A part of epoch 8 is there: a run that makes another epoch 8 would go on in the middle of it.
+        let in_part = Marked { begun: Some(Epoch(8)), ..at(7) };
+        assert_eq!(plan(Some(&in_part), false, Epoch(7)), Recovery::Ahead(Epoch(8)));
+        assert_eq!(plan(Some(&in_part), true, Epoch(8)), Recovery::PublishAfter(Epoch(7)));
         assert_eq!(plan(None, true, Epoch(7)), Recovery::Lost);
         assert_eq!(plan(None, false, Epoch(0)), Recovery::PublishAfter(Epoch(0)));
     }

@@ -98,7 +98,11 @@ impl TableTarget {
         let marker = quoted_table(&self.marker_table);
         let read = format!("select epoch, incarnation from {marker} where sink = $1 and worker = $2 for update");
         let row = transaction.query_opt(&read, &[&outbox.name, &worker(outbox)])?;
-        Ok(row.map(|row| Marked { epoch: Epoch(unsigned(row.get(0))), incarnation: Some(unsigned(row.get(1))) }))
+        Ok(row.map(|row| Marked {
+            epoch: Epoch(unsigned(row.get(0))),
+            begun: None,
+            incarnation: Some(unsigned(row.get(1))),
+        }))
     }
 
     fn another(&self, outbox: &Outbox, marked: Option<&Marked>) -> Failure {
