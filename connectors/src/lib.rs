@@ -4,6 +4,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod began;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod each_field;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod fields;
 pub mod file;
 pub mod generator;
 #[cfg(any(feature = "kafka", feature = "mqtt"))]
@@ -15,18 +19,24 @@ mod malformed;
 pub mod memory;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
-#[cfg(any(feature = "kafka", feature = "postgres"))]
+#[cfg(any(feature = "kafka", feature = "postgres", feature = "redis"))]
 mod outbox;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod password;
 mod plain;
 mod position;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod splits;
 #[doc(hidden)] // for benchmarks
 pub mod testing;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresSink;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisSink;
 pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile, RollSettings};
 pub use generator::Generator;
 #[cfg(feature = "kafka")]

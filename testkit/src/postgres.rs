@@ -114,10 +114,7 @@ impl Postgres {
 
     /// Sends a signal of this name to all processes of the server: `STOP` has it hang, and `CONT` go on.
     pub fn signal(&self, name: &str) -> io::Result<()> {
-        let ids = self.process.as_ref().map(ServerProcess::ids).unwrap_or_default();
-        // Those of connections that have just been closed may be gone.
-        let sent = Command::new("kill").arg(format!("-{name}")).args(ids).stderr(Stdio::null()).status();
-        sent.map(drop)
+        self.process.as_ref().map_or(Ok(()), |process| process.signal(name))
     }
 }
 

@@ -57,9 +57,16 @@ impl ServerProcess {
     }
 
     /// Returns the ids of the server and of the processes that it started.
-    pub fn ids(&self) -> Vec<String> {
+    fn ids(&self) -> Vec<String> {
         let id = self.0.id();
         [vec![id.to_string()], started_by(id)].concat()
+    }
+
+    /// Sends a signal of this name to the server and the processes that it started: `STOP` has it hang, and `CONT` go on.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
+        // Those of connections that have just been closed may be gone.
+        let sent = Command::new("kill").arg(format!("-{name}")).args(self.ids()).stderr(Stdio::null()).status();
+        sent.map(drop)
     }
 
     /// Waits until the server ends by itself.

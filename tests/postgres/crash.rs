@@ -1,13 +1,13 @@
 //! The job or the server is killed with SIGKILL, at every named place.
 
 use std::io::Read;
-use std::process::{Child, Command};
 use std::time::Duration;
 
 use testkit::{Killed, finish, some};
 
-use crate::job::{dies_at, errors, exactly_once, expected, job, new_tables, wait};
+use crate::job::{exactly_once, expected, job, new_tables};
 use crate::server::{alone, server};
+use tests::crashes::{dies_at, errors, go_on, stands_still, wait};
 use tests::until;
 
 /// Places in the order in which an epoch passes them. At `after-commit:3:0` worker 0 has published epoch 3, and the other
@@ -78,20 +78,6 @@ fn a_run_that_was_replaced_while_it_stood_still_is_fenced() {
     zombie.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert!(errors.contains("another run") || errors.contains("taken over"), "{errors}");
     exactly_once(&server, &expected, "after it has gone on");
-}
-
-fn go_on(child: &Child) {
-    assert!(Command::new("kill").args(["-CONT", &child.id().to_string()]).status().unwrap().success());
-}
-
-/// Returns whether SIGSTOP has stopped the process; `None` if it has ended.
-fn stands_still(child: &mut Child) -> Option<bool> {
-    if child.try_wait().unwrap().is_some() {
-        return None;
-    }
-    // A signal to one thread stops them all, and each of them says so.
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
-    Some(stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
 }
 
 /// The server is killed while the job is stopped at a place in an epoch, and recovers after the job has continued. Of a

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use tidemill::job::JobSettings;
 use tidemill::prelude::*;
 
-use crate::job::wait;
 use crate::server::{alone, database, execute, numbers, query, server};
+use tests::crashes::wait;
 use tests::until;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,18 +1,14 @@
 //! The job on machines, which appends its predictions to one table and keeps the last one of each machine in another.
 
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::process::Command;
 
 use serde_json::Value;
 use testkit::postgres::Postgres;
 use testkit::{example, finish, lines};
 
 use crate::server::{execute, query};
-
-pub const SIGKILL: i32 = 9;
 
 /// So many that a job does not read them all before the fourth epoch ends.
 const MACHINES: &str = "3000";
@@ -62,17 +58,6 @@ pub fn job(server: &Postgres, checkpoints: &Path, workers: usize) -> Command {
     command
 }
 
-/// Runs the job until it kills itself at a place (`TIDEMILL_CRASH_AT`).
-pub fn dies_at(command: &mut Command, place: &str) {
-    let output = command.env("TIDEMILL_CRASH_AT", place).output().unwrap();
-    command.env_remove("TIDEMILL_CRASH_AT");
-    assert_eq!(output.status.signal(), Some(SIGKILL), "it did not come to {place}: {}", errors(&output));
-}
-
-pub fn errors(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 /// Checks that each window is in the table once, and that the other one has the last window of each machine.
 pub fn exactly_once(server: &Postgres, expected: &Windows, when: &str) {
     let rows = query(
@@ -87,9 +72,4 @@ pub fn exactly_once(server: &Postgres, expected: &Windows, when: &str) {
     let rows = query(server, "select machine_id, window_start from latest");
     let found: BTreeMap<String, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert!(found == latest, "{when}: of {} machines the last window is wrong", latest.len());
-}
-
-#[expect(clippy::disallowed_methods, reason = "processes are watched from outside")]
-pub fn wait(time: Duration) {
-    std::thread::sleep(time);
 }

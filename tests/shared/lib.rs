@@ -5,6 +5,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod control;
+pub mod crashes;
 pub mod drifting;
 pub mod model;
 pub mod prometheus;

@@ -2,7 +2,7 @@
 //! together with rows.
 //!
 //! ```text
-//! writer ─ rows of the epoch ─▶ token in the delta (token.rs)
+//! writer ─ rows of the epoch (epoch_rows.rs) ─▶ token in the delta (token.rs)
 //! committed ─▶ publisher.rs: tries ─▶ Target::publish: one transaction moves the marker and writes the rows
 //! a start ─▶ recovery.rs: take over the markers (fences the last run) ─▶ plan() ─▶ publish what is above them
 //! leaves: marker.rs (what is marked, and what that means) · settings.rs · deadline.rs · target.rs (the trait)
@@ -10,29 +10,33 @@
 //! The marker is checked inside each transaction that moves it. So an attempt whose outcome is unknown is simply made
 //! again: the marker says whether it is published.
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod deadline;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod epoch_rows;
 mod marker;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod publisher;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod recovery;
 mod settings;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod target;
 mod token;
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use deadline::within;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) use epoch_rows::EpochRows;
 pub(crate) use marker::Marked;
 #[cfg(feature = "kafka")]
 pub(crate) use marker::{Recovery, plan};
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use publisher::{Publisher, retried};
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use recovery::{Staged, recover};
 pub use settings::LostMarker;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use target::{Failure, Outbox, Published, Target};
 #[cfg(feature = "kafka")]
 pub(crate) use token::damaged;

@@ -11,6 +11,7 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::error::failure;
 use crate::outbox::Failure;
+use crate::password::Password;
 
 /// Time that a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -36,13 +37,6 @@ pub struct Database {
     password: Password,
     tls: Option<bool>,
     ca: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Password {
-    None,
-    File(PathBuf),
-    Variable(String),
 }
 
 impl Database {
@@ -101,23 +95,6 @@ impl Database {
         self.tls.unwrap_or(!here)
     }
 
-    fn secret(&self) -> Result<Option<String>, ConnectorError> {
-        match &self.password {
-            Password::None => Ok(None),
-            Password::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(|e| {
-                    let message = format!("could not read the file with the password, \"{}\"", path.display());
-                    ConnectorError::caused(ErrorKind::Invalid, message, e)
-                })?;
-                Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
-            }
-            Password::Variable(name) => std::env::var(name).map(Some).map_err(|e| {
-                let message = format!("could not read the environment variable with the password, {name}");
-                ConnectorError::caused(ErrorKind::Invalid, message, e)
-            }),
-        }
-    }
-
     fn authority(&self) -> Result<TlsConnector, ConnectorError> {
         let wrong = |what: String| {
             move |e: Box<dyn std::error::Error + Send + Sync>| ConnectorError::caused(ErrorKind::Invalid, what, e)
@@ -139,7 +116,7 @@ impl Database {
         if let Some(user) = &self.user {
             config.user(user);
         }
-        if let Some(password) = self.secret().map_err(Failure::Fatal)? {
+        if let Some(password) = self.password.read().map_err(Failure::Fatal)? {
             config.password(password);
         }
         let what = format!("connect to {self}");

@@ -1,26 +1,14 @@
 //! A record becomes a row: a line of COPY, with a value or NULL for each column that the record has.
 
-use std::fmt;
-
 use serde::Serialize;
-use serde::ser::{self, Impossible, SerializeSeq, SerializeStruct, SerializeTuple, SerializeTupleStruct};
+use serde::ser::{self, Impossible, SerializeSeq, SerializeTuple, SerializeTupleStruct};
 
 use super::table::Column;
 use super::value::ColumnType;
+use crate::each_field::{EachField, Refused, each_field};
 
 /// NULL, as COPY reads it.
 const NULL: &[u8] = b"\\N";
-
-/// The reason why a record cannot be a row, with the column.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Refused(String);
-
-impl ser::Error for Refused {
-    fn custom<M: fmt::Display>(message: M) -> Self {
-        Self(message.to_string())
-    }
-}
 
 /// Writes records as rows.
 pub(super) struct RowEncoder {
@@ -41,7 +29,7 @@ impl RowEncoder {
             value.clear();
             value.extend(NULL);
         }
-        record.serialize(Row { encoder: self })?;
+        each_field(record, self)?;
         for (column, value) in self.columns.iter().zip(&self.values) {
             if column.not_null && value == NULL {
                 return Err(Refused(format!("column \"{}\" must not be null", column.name)));
@@ -65,18 +53,9 @@ impl RowEncoder {
     }
 }
 
-/// A record, which must be a struct.
-struct Row<'e> {
-    encoder: &'e mut RowEncoder,
-}
-
-impl SerializeStruct for Row<'_> {
-    type Ok = ();
-    type Error = Refused;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Refused> {
-        let RowEncoder { columns, values } = &mut *self.encoder;
-        let found = columns.iter().zip(values).find(|(column, _)| column.name == name);
+impl EachField for RowEncoder {
+    fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Refused> {
+        let found = self.columns.iter().zip(&mut self.values).find(|(column, _)| column.name == name);
         let (column, out) = found.ok_or_else(|| Refused(format!("it has a field \"{name}\", which is no column")))?;
         out.clear();
         let kind = column.kind;
@@ -85,10 +64,6 @@ impl SerializeStruct for Row<'_> {
             _ => value.serialize(Value { kind, out }),
         };
         written.map_err(|Refused(reason)| Refused(format!("column \"{name}\": {reason}")))
-    }
-
-    fn end(self) -> Result<(), Refused> {
-        Ok(())
     }
 }
 
@@ -99,107 +74,6 @@ fn json<T: Serialize + ?Sized>(kind: ColumnType, value: &T, out: &mut Vec<u8>) -
         return Ok(());
     }
     kind.json(&json, out).map_err(Refused)
-}
-
-fn no_struct() -> Refused {
-    Refused("it is not a struct with named fields".to_owned())
-}
-
-macro_rules! refuse {
-    ($error:expr; $($method:ident($type:ty),)*) => {
-        $(fn $method(self, _: $type) -> Result<(), Refused> {
-            Err($error)
-        })*
-    };
-}
-
-impl<'e> ser::Serializer for Row<'e> {
-    type Ok = ();
-    type Error = Refused;
-    type SerializeSeq = Impossible<(), Refused>;
-    type SerializeTuple = Impossible<(), Refused>;
-    type SerializeTupleStruct = Impossible<(), Refused>;
-    type SerializeTupleVariant = Impossible<(), Refused>;
-    type SerializeMap = Impossible<(), Refused>;
-    type SerializeStruct = Row<'e>;
-    type SerializeStructVariant = Impossible<(), Refused>;
-
-    refuse! {
-        no_struct();
-        serialize_bool(bool), serialize_i8(i8), serialize_i16(i16), serialize_i32(i32), serialize_i64(i64), serialize_u8(u8),
-        serialize_u16(u16), serialize_u32(u32), serialize_u64(u64), serialize_f32(f32), serialize_f64(f64), serialize_char(char),
-        serialize_str(&str), serialize_bytes(&[u8]), serialize_unit_struct(&'static str),
-    }
-
-    fn serialize_none(self) -> Result<(), Refused> {
-        Err(no_struct())
-    }
-
-    fn serialize_unit(self) -> Result<(), Refused> {
-        Err(no_struct())
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Refused> {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Refused> {
-        value.serialize(self)
-    }
-
-    fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> Result<(), Refused> {
-        Err(no_struct())
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: &T,
-    ) -> Result<(), Refused> {
-        Err(no_struct())
-    }
-
-    fn serialize_seq(self, _: Option<usize>) -> Result<Self::SerializeSeq, Refused> {
-        Err(no_struct())
-    }
-
-    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Refused> {
-        Err(no_struct())
-    }
-
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Refused> {
-        Err(no_struct())
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeTupleVariant, Refused> {
-        Err(no_struct())
-    }
-
-    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Refused> {
-        Err(no_struct())
-    }
-
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Row<'e>, Refused> {
-        Ok(self)
-    }
-
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeStructVariant, Refused> {
-        Err(no_struct())
-    }
 }
 
 /// A value of a column that is not JSON.

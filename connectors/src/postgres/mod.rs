@@ -1,7 +1,7 @@
 //! The PostgreSQL sink: rows into a table, exactly once through any crash.
 //!
 //! ```text
-//! sink ─ fields (of the record) ─ table (columns, keys) ─ encode ─ value (what a column takes) ─▶ rows in the token
+//! sink ─ crate::fields (of the record) ─ table (columns, keys) ─ encode ─ value (what a column takes) ─▶ rows in the token
 //!      └ target: marker and rows in one transaction ─ database (connection) ─ error (what a SQLSTATE means)
 //! url: all of it in one text
 //! ```
@@ -10,7 +10,6 @@
 mod database;
 mod encode;
 mod error;
-mod fields;
 mod sink;
 mod table;
 mod target;

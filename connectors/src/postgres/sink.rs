@@ -1,6 +1,5 @@
 //! The PostgreSQL sink: the checks before anything is written, and the rows of an epoch.
 
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +10,11 @@ use tidemill_engine::{ConnectorError, Data, Epoch, ErrorKind, Record, Remedy};
 
 use super::database::Database;
 use super::encode::RowEncoder;
-use super::fields::fields_of;
 use super::table::{self, Column};
 use super::target::TableTarget;
 use super::url::PostgresUrl;
-use crate::outbox::{self, Failure, LostMarker, Outbox, Publisher, retried, within};
+use crate::fields::fields_of;
+use crate::outbox::{self, EpochRows, Failure, LostMarker, Outbox, Publisher, retried, within};
 
 /// The table of markers, unless another one is set.
 const MARKER_TABLE: &str = "tidemill_marker";
@@ -181,9 +180,7 @@ impl<T: Data> Sink for PostgresSink<T> {
         Ok(PostgresWriter {
             encoder: RowEncoder::new(columns.clone()),
             key_columns,
-            appended: Vec::new(),
-            latest: HashMap::new(),
-            number: 0,
+            rows: EpochRows::default(),
             head: TokenHead { table, marker, worker, workers, columns, keys },
             publisher: Arc::new(Publisher::new(target, outbox, settings.patience, failing)),
             leader,
@@ -235,13 +232,7 @@ fn check_table(head: &TokenHead, epoch: Epoch, settings: &Settings) -> Result<()
 pub struct PostgresWriter<T> {
     encoder: RowEncoder,
     key_columns: Vec<usize>,
-    /// The rows of the epoch, if they are appended.
-    appended: Vec<u8>,
-    /// The last row of each key, if they replace others, and its number: keys that are other texts may be equal to the
-    /// database, which keeps the last one of them.
-    latest: HashMap<Vec<u8>, (u64, Vec<u8>)>,
-    /// Number of rows that replace others, so far.
-    number: u64,
+    rows: EpochRows,
     head: TokenHead,
     publisher: Arc<Publisher<TableTarget>>,
     leader: LeaderIncarnation,
@@ -253,24 +244,20 @@ impl<T: Data> SinkWriter for PostgresWriter<T> {
 
     fn write(&mut self, record: &Record<T>) -> Result<(), ConnectorError> {
         let mut row = Vec::new();
-        let rows = if self.key_columns.is_empty() { &mut self.appended } else { &mut row };
+        let rows = if self.key_columns.is_empty() { self.rows.appended() } else { &mut row };
         self.encoder.write(&record.data, rows).map_err(|reason| {
             let message =
                 format!("a record cannot be a row of table \"{}\": {reason}: {:?}", self.head.table, record.data);
             ConnectorError::new(ErrorKind::Data, message)
         })?;
         if !self.key_columns.is_empty() {
-            self.number += 1;
-            self.latest.insert(self.encoder.key(&self.key_columns), (self.number, row));
+            self.rows.replace(self.encoder.key(&self.key_columns), row);
         }
         Ok(())
     }
 
     fn stage(&mut self, epoch: Epoch) -> Result<Option<Staged>, ConnectorError> {
-        let mut rows = std::mem::take(&mut self.appended);
-        let mut latest: Vec<(u64, Vec<u8>)> = std::mem::take(&mut self.latest).into_values().collect();
-        latest.sort_unstable_by_key(|(number, _)| *number);
-        latest.into_iter().for_each(|(_, row)| rows.extend(row));
+        let rows = self.rows.take();
         if rows.is_empty() {
             return Ok(None);
         }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::error::failure;
-use super::fields::Field;
 use super::value::ColumnType;
+use crate::fields::Field;
 use crate::outbox::Failure;
 
 /// A column that records have a value for.
@@ -196,8 +196,8 @@ pub(super) fn quoted_table(table: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fields::Kind;
     use super::*;
+    use crate::fields::Kind;
 
     fn found(name: &str, type_name: &str) -> Found {
         let (name, type_name) = (name.to_owned(), type_name.to_owned());

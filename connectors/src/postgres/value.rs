@@ -8,7 +8,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use super::fields::Kind;
+use crate::fields::Kind;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,5 @@
 //! The fields of a record type, found without a record: its `Deserialize` is given a deserializer that remembers what it
-//! is asked for. So a table that does not fit is refused before the first record.
+//! is asked for. So a table or key that does not fit is refused before the first record.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use serde::forward_to_deserialize_any;
 
 /// A field of a record, and what kind of value it has, as far as that can be known without a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) kind: Option<Kind>,
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Option<Kind>,
 }
 
 /// The kind of a field's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Bool,
     Integer,
     Float,
@@ -39,7 +39,7 @@ impl fmt::Display for Kind {
 }
 
 /// Returns the fields of a struct; `None` for a type that is no struct with names known beforehand.
-pub(super) fn fields_of<T: DeserializeOwned>() -> Option<Vec<Field>> {
+pub(crate) fn fields_of<T: DeserializeOwned>() -> Option<Vec<Field>> {
     let mut found = None;
     // It ends with an error where a field takes no value but its own: what was found until then counts.
     drop(T::deserialize(Record { found: &mut found, nested: false }));

@@ -1,0 +1,38 @@
+//! Jobs that die or stand still at a named place, of which connectors' tests need the same.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Output};
+use std::time::Duration;
+
+pub const SIGKILL: i32 = 9;
+
+/// Runs a job until it kills itself at a place (`TIDEMILL_CRASH_AT`).
+pub fn dies_at(command: &mut Command, place: &str) {
+    let output = command.env("TIDEMILL_CRASH_AT", place).output().unwrap();
+    command.env_remove("TIDEMILL_CRASH_AT");
+    assert_eq!(output.status.signal(), Some(SIGKILL), "it did not come to {place}: {}", errors(&output));
+}
+
+pub fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Lets a process go on that SIGSTOP has stopped (`TIDEMILL_STOP_AT`).
+pub fn go_on(child: &Child) {
+    assert!(Command::new("kill").args(["-CONT", &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Returns whether SIGSTOP has stopped the process; `None` if it has ended.
+pub fn stands_still(child: &mut Child) -> Option<bool> {
+    if child.try_wait().unwrap().is_some() {
+        return None;
+    }
+    // A signal to one thread stops them all, and each of them says so.
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    Some(stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+}
+
+#[expect(clippy::disallowed_methods, reason = "processes are watched from outside")]
+pub fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
