@@ -7,7 +7,8 @@
 //! mid-epoch ─▶ before-flush ─▶ after-delta ─▶ before-manifest ─▶ after-manifest ─▶ after-publish (each sink)
 //! Kafka, exactly once: mid-produce ─▶ before-marker ─▶ after-marker ─▶ before-commit ─▶ after-commit
 //! PostgreSQL: before-marker ─▶ after-marker ─▶ before-commit ─▶ after-commit
-//! both, at a start, the epoch being the one that is restored: taken-over ─▶ republished
+//! Redis: before-marker ─▶ after-batch (each but the last one of an epoch) ─▶ after-commit
+//! all of them, at a start, the epoch being the one that is restored: taken-over ─▶ republished
 //! ```
 //! Without the variables a crash point costs one read of a static.
 

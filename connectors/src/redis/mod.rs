@@ -1,0 +1,30 @@
+//! The Redis sink: keys that are set or appended to, exactly once through any crash; and lookups of keys.
+//!
+//! ```text
+//! sink ─ crate::fields (of the record) ─ key (its template) ─ encode ─ text (values) ─▶ rows: commands, in the token
+//!      └ target: a script moves the marker and executes the commands ─ server (connection) ─ check (what it must be)
+//!                                                                     └ error (what a code means)
+//! lookup: rows by keys      url: a sink in one text
+//! ```
+//! The outbox (`crate::outbox`) makes it exactly once. `docs/connectors/redis.md` has the guarantees.
+
+mod check;
+mod encode;
+mod error;
+mod key;
+mod lookup;
+mod rows;
+mod server;
+mod sink;
+mod target;
+mod text;
+mod url;
+mod value;
+
+pub use encode::RedisWrite;
+pub use lookup::{RedisRows, lookup_hashes, lookup_json};
+pub use server::RedisServer;
+pub use sink::{RedisSink, RedisWriter};
+pub use url::{RedisUrl, RedisUrlError};
+
+pub use crate::outbox::LostMarker;

@@ -1,0 +1,54 @@
+-- Writes rows of an epoch and moves the marker, or does neither.
+--
+-- KEYS: the marker, and each key that is written to, so that a user's rights to them are checked before this runs.
+-- ARGV: incarnation, epoch, the epoch that the server has confirmed, number of the first row, number after the last one, 1 if
+-- they are the last of the epoch, the type of the keys; then of each command the number of its arguments, and those.
+--
+-- What a script has written stays when it fails. So all that can fail is looked at before the first command that writes:
+-- the marker, the types of the keys, a stream that takes no entry. The server itself refuses only the first of these commands
+-- (OOM, READONLY, MISCONF, NOREPLICAS), which changes nothing; it also shows that the marker can be written. If a later one
+-- fails nevertheless, the marker stays where it is, and the rows count as not written.
+local marker, incarnation, epoch = KEYS[1], ARGV[1], ARGV[2]
+local from, to, last, kind = tonumber(ARGV[4]), ARGV[5], ARGV[6] == '1', ARGV[7]
+
+local is = redis.call('TYPE', marker).ok
+if is ~= 'hash' then
+  if is == 'none' then return {'gone'} end
+  return {'type', marker, is}
+end
+local marked = redis.call('HMGET', marker, 'incarnation', 'epoch', 'begun', 'rows')
+if not (marked[1] and tonumber(marked[2])) then return {'damaged'} end
+if marked[1] ~= incarnation then return {'another', marked[2]} end
+if tonumber(marked[2]) >= tonumber(epoch) then return {'before'} end
+if tonumber(marked[2]) < tonumber(ARGV[3]) then return {'behind', marked[2]} end
+local at = 0
+if marked[3] == epoch then at = tonumber(marked[4]) end
+if at ~= from then return {'at', tostring(at)} end
+
+for i = 2, #KEYS do
+  is = redis.call('TYPE', KEYS[i]).ok
+  if is ~= 'none' and is ~= kind then return {'type', KEYS[i], is} end
+  if is == 'stream' then
+    local info = redis.call('XINFO', 'STREAM', KEYS[i])
+    for j = 1, #info, 2 do
+      if info[j] == 'last-generated-id' and string.sub(info[j + 1], 1, 20) == '18446744073709551615' then
+        return {'full', KEYS[i]}
+      end
+    end
+  end
+end
+
+redis.call('HSET', marker, 'incarnation', incarnation)
+local i = 8
+while i <= #ARGV do
+  local count = tonumber(ARGV[i])
+  redis.call(unpack(ARGV, i + 1, i + count))
+  i = i + 1 + count
+end
+if last then
+  redis.call('HSET', marker, 'epoch', epoch)
+  redis.call('HDEL', marker, 'begun', 'rows')
+else
+  redis.call('HSET', marker, 'begun', epoch, 'rows', to)
+end
+return {'written'}

@@ -1,0 +1,295 @@
+//! `redis://host/0?key=card:{id}&command=hset…`: keys and how records are written to them, in one text.
+
+use std::fmt;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::str::FromStr;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use tidemill_engine::ErrorKind;
+
+use super::encode::RedisWrite;
+use super::server::RedisServer;
+
+/// Keys of a server, and how records are written to them: `redis://[user@]host[:port][/database]?key=KEY[&option=value…]`, or
+/// `rediss://` for TLS. What `?`, `&`, `@` or `%` would be in a value is written as `%3F`,
+/// `%26`, `%40`, `%25`.
+///
+/// | option | |
+/// |---|---|
+/// | `key` | the template of the key: `card:{id}` |
+/// | `command` | `set` (default), `hset`, `zadd` or `xadd` |
+/// | `field` | with `set`: the field that is the value; default: the record as JSON |
+/// | `ttl` | with `set` and `hset`: when the key expires, `1h` |
+/// | `member`, `score` | with `zadd`: the fields that are the member and its score |
+/// | `max-len` | with `xadd`: about how many entries the stream keeps |
+/// | `password-file`, `password-env` | where the password is: a file, or an environment variable |
+/// | `ca` | with `rediss://`: a file with the certificate of the authority that has signed the server's |
+/// | `marker` | the name of the sink's markers; default: the key and the name of the sink |
+/// | `batch-bytes` | how many bytes of rows a script writes at most; default: 1048576 |
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisUrl {
+    /// The server.
+    pub server: RedisServer,
+    /// The template of the key.
+    pub key: String,
+    /// What is written to the key.
+    pub write: RedisWrite,
+    /// The name of the markers, if it is given.
+    pub marker: Option<String>,
+    /// Maximum number of bytes of a batch, if it is given.
+    pub batch_bytes: Option<NonZeroUsize>,
+}
+
+/// The error of a text that should be a [`RedisUrl`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{place}\": {reason}; it should look like redis://127.0.0.1:6379/0?key=card:{{id}}&command=hset")]
+pub struct RedisUrlError {
+    /// The text without what may be secret.
+    place: String,
+    reason: String,
+}
+
+impl RedisUrlError {
+    /// Returns the kind of the error, which asks the user to correct the text.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::Invalid
+    }
+}
+
+const OPTIONS: [&str; 12] = [
+    "key",
+    "command",
+    "field",
+    "ttl",
+    "member",
+    "score",
+    "max-len",
+    "password-file",
+    "password-env",
+    "ca",
+    "marker",
+    "batch-bytes",
+];
+
+impl RedisUrl {
+    /// Returns whether a text is meant to be such a URL.
+    #[must_use]
+    pub fn looks_like(text: &str) -> bool {
+        text.starts_with("redis://") || text.starts_with("rediss://")
+    }
+}
+
+impl FromStr for RedisUrl {
+    type Err = RedisUrlError;
+
+    fn from_str(text: &str) -> Result<Self, RedisUrlError> {
+        parse(text).map_err(|reason| RedisUrlError { place: without_secrets(text), reason })
+    }
+}
+
+/// Returns the text without options, and without a password that should not be there, which may have any characters.
+fn without_secrets(text: &str) -> String {
+    let place = |text: &str| text.split('?').next().unwrap_or_default().to_owned();
+    let Some((scheme, rest)) = text.split_once("://") else { return place(text) };
+    match rest.rsplit_once('@') {
+        Some((user, host)) => format!("{scheme}://{}@{}", user.split(':').next().unwrap_or_default(), place(host)),
+        None => format!("{scheme}://{}", place(rest)),
+    }
+}
+
+fn parse(text: &str) -> Result<RedisUrl, String> {
+    let (tls, rest) = match text.split_once("://") {
+        Some(("redis", rest)) => (false, rest),
+        Some(("rediss", rest)) => (true, rest),
+        _ => return Err("it does not begin with redis:// or rediss://".to_owned()),
+    };
+    if rest.rsplit_once('@').is_some_and(|(before, _)| before.contains(':')) {
+        return Err(
+            "a password does not belong in a URL: use password-file=FILE or password-env=NAME (an @ in a value is %40)"
+                .to_owned(),
+        );
+    }
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = place.split_once('/').unwrap_or((place, ""));
+    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    let (host, port) = host_and_port(host)?;
+    let mut server = RedisServer::new(host).port(port);
+    if !database.is_empty() {
+        let number = database.parse().map_err(|_| format!("\"{database}\" is not the number of a database"))?;
+        server = server.database(number);
+    }
+    if tls {
+        server = server.tls();
+    }
+    if let Some(user) = user {
+        server = server.user(user);
+    }
+    let options = Options::parse(query)?;
+    if let Some(path) = options.get("password-file") {
+        server = server.password_file(path);
+    }
+    if let Some(name) = options.get("password-env") {
+        server = server.password_variable(name);
+    }
+    match options.get("ca") {
+        Some(path) if tls => server = server.tls_with_ca(path),
+        Some(_) => return Err("ca= is for rediss://".to_owned()),
+        None => {}
+    }
+    let key = options.get("key").ok_or("it names no key: add ?key=NAME")?.to_owned();
+    let write = options.write()?;
+    let batch_bytes = options.number("batch-bytes")?;
+    Ok(RedisUrl { server, key, write, marker: options.get("marker").map(str::to_owned), batch_bytes })
+}
+
+/// The options of a URL, each known and given once.
+struct Options(Vec<(String, String)>);
+
+impl Options {
+    fn parse(query: &str) -> Result<Self, String> {
+        let mut options: Vec<(String, String)> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            // The value is not repeated: it may be a password that is in the wrong place.
+            let (name, value) = pair.split_once('=').ok_or("an option is not name=value")?;
+            if !OPTIONS.contains(&name) {
+                return Err(format!("no option is called \"{name}\" (there are: {})", OPTIONS.join(", ")));
+            }
+            if value.is_empty() {
+                return Err(format!("option \"{name}\" has no value"));
+            }
+            if options.iter().any(|(known, _)| known == name) {
+                return Err(format!("option \"{name}\" is there twice"));
+            }
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_| format!("what is behind % in option \"{name}\" is not UTF-8"))?;
+            options.push((name.to_owned(), value.into_owned()));
+        }
+        if options.iter().filter(|(name, _)| name.starts_with("password-")).count() > 1 {
+            return Err("password-file= and password-env= exclude each other".to_owned());
+        }
+        Ok(Self(options))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number<N: FromStr>(&self, name: &str) -> Result<Option<N>, String> {
+        let number = |text: &str| text.parse().map_err(|_| format!("{name}={text}: it should be a number from 1 on"));
+        self.get(name).map(number).transpose()
+    }
+
+    fn write(&self) -> Result<RedisWrite, String> {
+        let command = self.get("command").unwrap_or("set");
+        let of_command: &[&str] = match command {
+            "set" => &["field", "ttl"],
+            "hset" => &["ttl"],
+            "zadd" => &["member", "score"],
+            "xadd" => &["max-len"],
+            other => return Err(format!("command is \"{other}\", and can be set, hset, zadd or xadd")),
+        };
+        let of_others =
+            ["field", "ttl", "member", "score", "max-len"].into_iter().filter(|name| !of_command.contains(name));
+        if let Some(name) = of_others.into_iter().find(|name| self.get(name).is_some()) {
+            return Err(format!("{name}= is not for command={command}"));
+        }
+        let needed = |name: &str| {
+            self.get(name).map(str::to_owned).ok_or_else(|| format!("command={command} needs {name}=FIELD"))
+        };
+        Ok(match command {
+            "hset" => RedisWrite::Hset { ttl: self.ttl()? },
+            "zadd" => RedisWrite::Zadd { member: needed("member")?, score: needed("score")? },
+            "xadd" => RedisWrite::Xadd { max_len: self.number::<NonZeroU64>("max-len")? },
+            _ => RedisWrite::Set { field: self.get("field").map(str::to_owned), ttl: self.ttl()? },
+        })
+    }
+
+    fn ttl(&self) -> Result<Option<Duration>, String> {
+        let duration = |text: &str| {
+            humantime::parse_duration(text).map_err(|e| format!("ttl={text}: it should be a time as 1h ({e})"))
+        };
+        self.get("ttl").map(duration).transpose()
+    }
+}
+
+/// Parses `host:port` or `[::1]:port`. The default port is Redis'.
+fn host_and_port(text: &str) -> Result<(&str, u16), String> {
+    let colon = text.rfind(':').filter(|colon| !text[*colon..].contains(']'));
+    let (host, port) = colon.map_or((text, "6379"), |colon| (&text[..colon], &text[colon + 1..]));
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if bare.is_empty() || (host == bare && host.contains(':')) || host.contains(char::is_whitespace) {
+        return Err(format!("\"{text}\" is not host:port"));
+    }
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok((bare, port)),
+        _ => Err(format!("\"{port}\" is not a port (in \"{text}\")")),
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "redis://{}?key={}", self.server, self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_key_and_options_are_distinguished() {
+        let url: RedisUrl =
+            "redis://me@[::1]:7000/2?key=card:{id}&command=hset&ttl=1h&password-env=P%26W&marker=m&batch-bytes=9"
+                .parse()
+                .unwrap();
+        let server = RedisServer::new("::1").port(7000).database(2).user("me").password_variable("P&W");
+        assert_eq!((&url.server, url.key.as_str(), url.marker.as_deref()), (&server, "card:{id}", Some("m")));
+        assert_eq!(url.write, RedisWrite::Hset { ttl: Some(Duration::from_secs(3600)) });
+        assert_eq!(
+            (url.batch_bytes.map(NonZeroUsize::get), url.to_string().as_str()),
+            (Some(9), "redis://[::1]:7000/2?key=card:{id}")
+        );
+        let url: RedisUrl = "rediss://cache?key=a%3Fb&ca=/ca.pem".parse().unwrap();
+        assert_eq!((url.server, url.key.as_str()), (RedisServer::new("cache").tls_with_ca("/ca.pem"), "a?b"));
+        assert_eq!(url.write, RedisWrite::Set { field: None, ttl: None });
+        let url: RedisUrl = "redis://h/?key=top&command=zadd&member=id&score=rank".parse().unwrap();
+        assert_eq!(url.write, RedisWrite::Zadd { member: "id".to_owned(), score: "rank".to_owned() });
+        let url: RedisUrl = "redis://h?key=s&command=xadd&max-len=10".parse().unwrap();
+        assert_eq!(url.write, RedisWrite::Xadd { max_len: NonZeroU64::new(10) });
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_and_no_secret_with_it() {
+        for (text, reason) in [
+            ("http://h?key=a", "does not begin with redis://"),
+            ("redis://h", "names no key"),
+            ("redis://h/x?key=a", "\"x\" is not the number of a database"),
+            ("redis://?key=a", "not host:port"),
+            ("redis://h:x?key=a", "\"x\" is not a port"),
+            ("redis://h?key", "not name=value"),
+            ("redis://h?key=", "has no value"),
+            ("redis://h?key=a&key=b", "\"key\" is there twice"),
+            ("redis://h?key=a&expire=1h", "no option is called \"expire\" (there are: key, command,"),
+            ("redis://h?key=a&command=incr", "can be set, hset, zadd or xadd"),
+            ("redis://h?key=a&command=zadd&member=m", "needs score="),
+            ("redis://h?key=a&command=xadd&ttl=1h", "ttl= is not for command=xadd"),
+            ("redis://h?key=a&max-len=5", "max-len= is not for command=set"),
+            ("redis://h?key=a&command=xadd&max-len=0", "a number from 1 on"),
+            ("redis://h?key=a&batch-bytes=0", "a number from 1 on"),
+            ("redis://h?key=a&ttl=soon", "it should be a time as 1h"),
+            ("redis://h?key=a&ca=x", "ca= is for rediss"),
+            ("redis://h?key=a&password-file=x&password-env=y", "exclude each other"),
+            ("redis://h?key=%FF", "not UTF-8"),
+            ("redis://me:hunter2@h?key=a", "a password does not belong in a URL"),
+            ("redis://:hunter2@h/0?key=a", "a password does not belong in a URL"),
+            ("redis://me:x/hunter2@h/0?key=a", "a password does not belong in a URL"),
+            ("redis://me:1?hunter2@h/0?key=a", "a password does not belong in a URL"),
+            ("redis://h?key=a&password=hunter2", "no option is called \"password\""),
+        ] {
+            let error = text.parse::<RedisUrl>().unwrap_err().to_string();
+            assert!(error.contains(reason) && !error.contains("hunter2"), "{error}");
+        }
+    }
+}
