@@ -44,7 +44,7 @@
 //! | [`process`], [`state`] | logic of one's own with keyed state and timers |
 //! | [`window`], [`join`], [`rolling`], [`pattern`], [`deduplicate`], [`throttle`], [`fold`], [`sample`], `table` | the operators |
 //! | [`infer`] | models |
-//! | [`source`], [`sink`], [`mod@file`], `kafka`, `mqtt`, `postgres`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
+//! | [`source`], [`sink`], [`mod@file`], `kafka`, `mqtt`, `postgres`, `redis`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
 //! | `testing` | a test's own world: simulated time, crashes, restores |
 //!
 //! The crates behind this face (`tidemill-engine`, `tidemill-operators`, `tidemill-connectors`, `tidemill-state`) are internal:
@@ -59,6 +59,8 @@ pub use tidemill_connectors::kafka;
 pub use tidemill_connectors::mqtt;
 #[cfg(feature = "postgres")]
 pub use tidemill_connectors::postgres;
+#[cfg(feature = "redis")]
+pub use tidemill_connectors::redis;
 pub use tidemill_connectors::{file, generator, memory};
 #[cfg(feature = "cli")]
 pub use tidemill_engine::cli;
@@ -173,6 +175,8 @@ pub mod prelude {
     pub use crate::mqtt::MqttSource;
     #[cfg(feature = "postgres")]
     pub use crate::postgres::PostgresSink;
+    #[cfg(feature = "redis")]
+    pub use crate::redis::RedisSink;
     pub use crate::source::MaxMalformed;
 }
 
@@ -183,6 +187,7 @@ pub mod prelude {
     feature = "kafka",
     feature = "mqtt",
     feature = "postgres",
+    feature = "redis",
     feature = "parquet",
     feature = "avro",
     feature = "protobuf",

@@ -230,6 +230,8 @@ impl CommonArgs {
                 Place::Mqtt(url) => Err(JobError::Invalid(format!("--write-input: {url} is only read"))),
                 #[cfg(feature = "postgres")]
                 Place::Postgres(url) => Err(JobError::Invalid(format!("--write-input does not write tables ({url})"))),
+                #[cfg(feature = "redis")]
+                Place::Redis(url) => Err(JobError::Invalid(format!("--write-input does not write to Redis ({url})"))),
             };
         }
         let snapshot = Job::new(name, self.job.clone()).run(build)?;

@@ -1,5 +1,5 @@
 //! Sources and destinations of records: a file or folder; with the feature `kafka`, a topic; with `mqtt`, topics to read; with
-//! `postgres`, a table to write to.
+//! `postgres`, a table to write to; with `redis`, keys to write to.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,11 +11,13 @@ use tidemill::mqtt::MqttUrl;
 #[cfg(feature = "postgres")]
 use tidemill::postgres::{PostgresUrl, PostgresUrlError};
 use tidemill::prelude::*;
+#[cfg(feature = "redis")]
+use tidemill::redis::{RedisUrl, RedisUrlError};
 
 #[cfg(feature = "kafka")]
 use super::topic;
 
-/// A path, a topic or a table.
+/// A path, a topic, a table or keys.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// A file or folder.
@@ -29,6 +31,9 @@ pub enum Place {
     /// A table.
     #[cfg(feature = "postgres")]
     Postgres(PostgresUrl),
+    /// Keys of Redis.
+    #[cfg(feature = "redis")]
+    Redis(RedisUrl),
 }
 
 impl FromStr for Place {
@@ -59,8 +64,14 @@ impl FromStr for Place {
             Some(("postgres" | "postgresql", _)) => {
                 Err("this program writes no tables: build it with the feature \"postgres\"".into())
             }
+            #[cfg(feature = "redis")]
+            Some(("redis" | "rediss", _)) => text.parse().map(Self::Redis).map_err(|e: RedisUrlError| e.to_string()),
+            #[cfg(not(feature = "redis"))]
+            Some(("redis" | "rediss", _)) => {
+                Err("this program writes no keys of Redis: build it with the feature \"redis\"".into())
+            }
             Some((scheme, _)) => Err(format!(
-                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, mqtt://host:port/topic, or postgres://host:port/database?table=NAME"
+                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, mqtt://host:port/topic, postgres://host:port/database?table=NAME, or redis://host:port/0?key=NAME"
             )),
         }
     }
@@ -107,6 +118,10 @@ impl Input {
                     Place::Postgres(url) => {
                         Err(JobError::Invalid(format!("--input: {url} is written to, and cannot be read")))
                     }
+                    #[cfg(feature = "redis")]
+                    Place::Redis(url) => {
+                        Err(JobError::Invalid(format!("--input: {url} is written to, and cannot be read")))
+                    }
                 };
                 places.iter().map(path).collect::<Result<_, _>>().map(Self::Files)
             }
@@ -119,7 +134,7 @@ impl Input {
     }
 }
 
-/// Writes a stream to a folder, to a topic under `key`, to a table, or nowhere.
+/// Writes a stream to a folder, to a topic under `key`, to a table, to keys of Redis, or nowhere.
 pub fn write<D: Data>(
     stream: Stream<'_, D>,
     name: &str,
@@ -136,6 +151,8 @@ pub fn write<D: Data>(
         Some(Place::Mqtt(url)) => Err(JobError::Invalid(format!("{name}: {url} is only read"))),
         #[cfg(feature = "postgres")]
         Some(Place::Postgres(url)) => stream.sink(name, &PostgresSink::from_url(url)),
+        #[cfg(feature = "redis")]
+        Some(Place::Redis(url)) => stream.sink(name, &RedisSink::from_url(url)),
     }
 }
 

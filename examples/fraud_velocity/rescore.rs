@@ -168,5 +168,7 @@ fn earlier<'s>(flow: &Flow<'s>, place: &Place) -> Result<Stream<'s, Earlier>, Jo
         }
         #[cfg(feature = "postgres")]
         Place::Postgres(url) => Err(JobError::Invalid(format!("--rescore does not read tables ({url})"))),
+        #[cfg(feature = "redis")]
+        Place::Redis(url) => Err(JobError::Invalid(format!("--rescore does not read Redis ({url})"))),
     }
 }
