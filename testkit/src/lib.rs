@@ -6,6 +6,7 @@
 //! mlflow                   MLflow's server, whose registry versions of models come from
 //! mosquitto                the MQTT broker of Debian, and its clients
 //! postgres                 PostgreSQL, from Debian's package
+//! redis                    Redis, from Debian's package
 //! server_process           the process of a server: its log, the wait until it answers, its end
 //! ports                    addresses for them
 //! browser                  the browser of the tests of the page, and where its checks are
@@ -38,6 +39,7 @@ pub mod postgres;
 #[cfg(feature = "programs")]
 mod program;
 pub mod prometheus;
+pub mod redis;
 mod repository;
 #[cfg(feature = "scripts")]
 pub mod script;

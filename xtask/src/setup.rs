@@ -19,6 +19,9 @@ pub const OPENSSL: [&str; 4] = ["libssl-dev", "zlib1g-dev", "pkg-config", "make"
 /// The Debian packages of the MQTT broker that tests start.
 const MOSQUITTO: [&str; 2] = ["mosquitto", "mosquitto-clients"];
 
+/// The Debian packages of the Redis server that tests start, and of the program that makes its certificate.
+const REDIS: [&str; 2] = ["redis-server", "openssl"];
+
 /// Sets up what programs are built with and run with.
 pub fn run() -> Result<()> {
     clang()?;
@@ -34,6 +37,7 @@ pub fn for_tests() -> Result<()> {
     prometheus::set_up()?;
     mosquitto()?;
     postgres::set_up()?;
+    redis()?;
     browser::set_up()
 }
 
@@ -68,6 +72,15 @@ pub fn mosquitto() -> Result<()> {
     }
     println!("setup: mosquitto is not here; installing it");
     install(&MOSQUITTO)
+}
+
+/// Installs the Redis server if it is missing. Debian would start it as a service; tests start their own.
+fn redis() -> Result<()> {
+    if testkit::redis::is_here() && works(Command::new("openssl").arg("version")) {
+        return Ok(());
+    }
+    println!("setup: redis-server is not here; installing it");
+    install(&REDIS)
 }
 
 /// Returns whether a program is there: mosquitto's fail when they show their help.
