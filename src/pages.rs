@@ -49,6 +49,8 @@ mod kafka {}
 mod mqtt {}
 #[doc = include_str!("../docs/connectors/postgres.md")]
 mod postgres {}
+#[doc = include_str!("../docs/connectors/redis.md")]
+mod redis {}
 #[doc = include_str!("../docs/connectors/memory.md")]
 mod memory {}
 #[doc = include_str!("../docs/connectors/own.md")]
