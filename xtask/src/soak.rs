@@ -38,6 +38,8 @@ const MARATHONS: &[Marathon] = &[
     of("files", "connectors/src/lib.rs", &["file::"]),
     of("nexmark", "tests/nexmark/main.rs", &[]),
     of("sessions", "tests/mqtt/main.rs", &["crash::"]),
+    of("rows", "tests/postgres/main.rs", &["crash::"]),
+    of("keys", "tests/redis/main.rs", &["crash::", "loss::"]),
     of("topics", "tests/kafka/main.rs", &["recreated::", "tombstones::"]),
     of("processes", "tests/cluster.rs", &[]),
     of("worlds", "engine/src/lib.rs", &["simulation::", "mesh::", "checkpoint::"]),
