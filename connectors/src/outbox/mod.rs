@@ -38,6 +38,6 @@ pub(crate) use recovery::{Staged, recover};
 pub use settings::LostMarker;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use target::{Failure, Outbox, Published, Target};
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "redis"))]
 pub(crate) use token::damaged;
 pub(crate) use token::{decode, encode};

@@ -188,6 +188,7 @@ impl<'a> Value<'a> {
     }
 
     /// Returns the key and the value of an entry of a map from text to text.
+    #[cfg(feature = "onnx")]
     pub(super) fn text_entry(self) -> Result<(String, String), Malformed> {
         let (key, value) = self.entry()?;
         Ok((key, Value::Bytes(value).text()?))
