@@ -240,7 +240,8 @@ fn kill_while_models_are_changed(chance: &mut ChaCha8Rng) {
     let kills = 12;
     let killed = run_with_kills(kills, Duration::from_millis(1000), chance, |workers| {
         let mut command = example("fraud_velocity");
-        command.args(["--count", &count.to_string(), "--rate", "20000", "--use-model", "fraud_velocity/1"]);
+        // So slow that records are left for the last run: on a busy machine no other lives until a version is loaded.
+        command.args(["--count", &count.to_string(), "--rate", "5000", "--use-model", "fraud_velocity/1"]);
         command.args(["--checkpoint-interval", "100ms", "--workers", &workers.to_string(), "--models"]).arg(&models);
         command.arg("--control").arg(&control).arg("--predictions").arg(scratch.path().join("predictions"));
         command.arg("--model-events").arg(scratch.path().join("events"));
@@ -260,8 +261,7 @@ fn kill_while_models_are_changed(chance: &mut ChaCha8Rng) {
     );
     // All but those of a version that is not there, and promotions of what had ended.
     assert!(killed >= kills / 4 && log.len() >= 30, "{killed} killed, {} changes", log.len());
-    // On a machine so slow that no run lives until a version is loaded, all changes come when only the last day is left.
-    assert!(by_version[2] > 0, "{by_version:?}");
+    assert!(by_version[1..].iter().all(|count| *count > 0), "{by_version:?}");
 }
 
 /// Compares a job that is killed, and has the flags `more` and `both`, with one that is not, and has the flags `both`.

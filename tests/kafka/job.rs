@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Output};
-use std::time::Duration;
+use std::process::{Child, Command};
 
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Seen, Topic};
 use testkit::{example, finish, lines};
-
-pub const SIGKILL: i32 = 9;
+pub use tests::crashes::{SIGKILL, dies_at, errors, wait};
 
 /// Creates a topic of simulated transactions.
 pub fn transactions(cluster: &Cluster, count: usize, partitions: i32) -> Topic {
@@ -42,17 +39,6 @@ pub fn live_job(input: &str, predictions: &str, checkpoints: &Path, workers: usi
     command.args(["--workers", &workers.to_string()]);
     command.args(["--predictions", predictions, "--checkpoint-dir"]).arg(checkpoints);
     command
-}
-
-/// Runs the job until it kills itself at a place (`TIDEMILL_CRASH_AT`).
-pub fn dies_at(command: &mut Command, place: &str) {
-    let output = command.env("TIDEMILL_CRASH_AT", place).output().unwrap();
-    command.env_remove("TIDEMILL_CRASH_AT");
-    assert_eq!(output.status.signal(), Some(SIGKILL), "it did not come to {place}: {}", errors(&output));
-}
-
-pub fn errors(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Stops a job with SIGTERM and returns its report.
@@ -104,9 +90,4 @@ pub fn status(address: &str) -> Option<Value> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
-}
-
-#[expect(clippy::disallowed_methods, reason = "other processes have no scheduler to report to")]
-pub fn wait(time: Duration) {
-    std::thread::sleep(time);
 }
