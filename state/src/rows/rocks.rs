@@ -88,7 +88,6 @@ impl Rocks {
         })
     }
 
-    /// Makes a state known, if it is not. It is done when a state gets its first rows: with each column family RocksDB
     /// Makes a state known, if it is not. That waits until it has rows: with each column family RocksDB writes the options
     /// of all into a file and reads them back, for which a start would wait.
     fn ensure(&self, state: &str) -> Result<(), StateError> {
