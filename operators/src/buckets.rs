@@ -7,11 +7,16 @@
 const LEFT_OUT: u32 = 44;
 const SIGN: u64 = 1 << 63;
 
+/// Returns a number for a float. Numbers are in the order of floats.
+#[inline]
+pub(crate) fn ordered(value: f64) -> u64 {
+    let bits = value.to_bits();
+    if bits & SIGN == SIGN { !bits } else { bits | SIGN }
+}
+
 /// Returns the bucket of a float. Buckets are in the order of floats.
 pub(crate) fn bucket(value: f64) -> u32 {
-    let bits = value.to_bits();
-    let ordered = if bits & SIGN == SIGN { !bits } else { bits | SIGN };
-    (ordered >> LEFT_OUT) as u32
+    (ordered(value) >> LEFT_OUT) as u32
 }
 
 /// Returns the least float of a bucket, and that of the next one.

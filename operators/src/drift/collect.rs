@@ -1,5 +1,7 @@
 //! What was seen in a window: an aggregate, whose parts add up to the bit whatever their order.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::categories::{Categories, Category};
@@ -46,10 +48,6 @@ impl Seen {
     }
 
     fn merge(&mut self, other: &Self) {
-        if self.records == 0 {
-            *self = other.clone();
-            return;
-        }
         self.records += other.records;
         extend(&mut self.numbers, other.numbers.len());
         extend(&mut self.texts, other.texts.len());
@@ -68,7 +66,8 @@ fn extend<T: Default + Clone>(columns: &mut Vec<T>, len: usize) {
     columns.resize(columns.len().max(len), T::default());
 }
 
-/// Adds up the parts of a version. The columns are those of these features, in this order.
+/// Adds up the parts of a version. The columns are those of these features, in this order. What was seen is megabytes of
+/// numbers, and most often there is one part: it is shared, and copied when another part is added to it.
 pub(super) struct Count {
     features: String,
 }
@@ -80,27 +79,31 @@ impl Count {
 }
 
 impl Aggregate for Count {
-    type In = (String, Seen);
-    type Accumulator = Seen;
-    type Out = Seen;
+    type In = (String, Arc<Seen>);
+    type Accumulator = Arc<Seen>;
+    type Out = Arc<Seen>;
 
     fn parameters(&self) -> String {
         format!("features {}", self.features)
     }
 
-    fn empty(&self) -> Seen {
-        Seen::default()
+    fn empty(&self) -> Arc<Seen> {
+        Arc::default()
     }
 
-    fn add(&self, seen: &mut Seen, (_, part): &(String, Seen)) {
-        seen.merge(part);
+    fn add(&self, seen: &mut Arc<Seen>, (_, part): &(String, Arc<Seen>)) {
+        self.merge(seen, part);
     }
 
-    fn merge(&self, into: &mut Seen, other: &Seen) {
-        into.merge(other);
+    fn merge(&self, into: &mut Arc<Seen>, other: &Arc<Seen>) {
+        if into.records == 0 {
+            *into = Arc::clone(other);
+        } else {
+            Arc::make_mut(into).merge(other);
+        }
     }
 
-    fn finish(&self, seen: &Seen) -> Seen {
-        seen.clone()
+    fn finish(&self, seen: &Arc<Seen>) -> Arc<Seen> {
+        Arc::clone(seen)
     }
 }

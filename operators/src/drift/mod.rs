@@ -19,6 +19,8 @@ mod baseline;
 #[cfg(feature = "onnx")]
 mod beside;
 mod bins;
+mod by_bucket;
+mod by_value;
 mod calibration;
 mod categories;
 mod collect;
@@ -42,11 +44,13 @@ mod sample;
 mod settled;
 mod shown;
 mod smirnov;
+mod sort;
 mod special;
 mod steps;
 mod stored;
 mod threshold;
 mod values;
+mod whole;
 
 pub use baseline::{Baseline, Chunk, Reference};
 pub use bins::Binning;

@@ -143,7 +143,7 @@ impl<'s, D: Data> DriftExt<'s, D> for Stream<'s, Scored<D>> {
         )?;
         let whole = parts
             .results
-            .key_by(|(model, _): &(String, Seen)| model.clone())
+            .key_by(|(model, _): &(String, Arc<Seen>)| model.clone())
             .window(&format!("{name}-windows"), window)
             .aggregate(Count::of(F::NAMES))?;
         let mut known: BTreeMap<String, (Arc<Baseline>, Thresholds)> = BTreeMap::new();

@@ -4,6 +4,7 @@
 //! it already, that part gives what they add: all parts are added up anyway.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tidemill_engine::shell::{Context, KeyedLogic, LogicError, MapState, States};
 use tidemill_engine::{EventTime, JobError, Record};
@@ -29,7 +30,7 @@ impl PartLogic {
 impl KeyedLogic for PartLogic {
     type Key = Part;
     type In = Rows;
-    type Out = (String, Seen);
+    type Out = (String, Arc<Seen>);
     type Side = ();
     /// After a restore, records may go to another part than before. The worker of that part may have been ahead of the
     /// one that did not count them yet: they are late only if they are late for all.
@@ -37,7 +38,7 @@ impl KeyedLogic for PartLogic {
 
     fn on_record(
         &mut self,
-        ctx: &mut Context<'_, Part, (String, Seen), ()>,
+        ctx: &mut Context<'_, Part, (String, Arc<Seen>), ()>,
         rows: Record<Rows>,
     ) -> Result<(), LogicError> {
         let window = window_of(self.cut, rows.event_time);
@@ -55,7 +56,11 @@ impl KeyedLogic for PartLogic {
         Ok(())
     }
 
-    fn on_timer(&mut self, ctx: &mut Context<'_, Part, (String, Seen), ()>, at: EventTime) -> Result<(), LogicError> {
+    fn on_timer(
+        &mut self,
+        ctx: &mut Context<'_, Part, (String, Arc<Seen>), ()>,
+        at: EventTime,
+    ) -> Result<(), LogicError> {
         let (over, is_last) = self.open.update(ctx, BTreeMap::new, |open| {
             let mut over = Vec::new();
             while let Some(first) = open.first_entry().filter(|first| first.key().end <= at) {
@@ -68,7 +73,7 @@ impl KeyedLogic for PartLogic {
         }
         for (window, mut seen) in over {
             seen.settle();
-            ctx.emit_at(window.end.plus_ms(-1), (ctx.key().0.clone(), seen));
+            ctx.emit_at(window.end.plus_ms(-1), (ctx.key().0.clone(), Arc::new(seen)));
         }
         Ok(())
     }

@@ -10,6 +10,9 @@ use super::parts::{Part, window_of};
 use crate::infer::{FeatureCell, FeatureKind, Features, ModelInfo, Scored};
 use crate::window::{Cut, Window};
 
+/// Number of records whose features are written row by row, and then column by column: the nearest cache of a processor has
+/// room for them.
+const BLOCK: usize = 64;
 /// The most parts that are tried until one is found that is counted on this worker.
 const TRIED: u32 = 4096;
 
@@ -89,13 +92,15 @@ impl Sampler {
         let mut rows = Rows { model, part, ..Rows::default() };
         rows.scores = records.iter().map(|(_, score)| *score).collect();
         if !numbers.is_empty() {
-            block.resize(width * len, f64::NAN);
-            let to = block.chunks_exact_mut(width).zip(records);
-            to.for_each(|(row, (record, _))| features(&record.data.record).numbers(row));
             rows.numbers = vec![f64::NAN; numbers.len() * len];
-            for (column, feature) in rows.numbers.chunks_exact_mut(len).zip(&*numbers) {
-                let values = block.iter().skip(*feature).step_by(width);
-                column.iter_mut().zip(values).for_each(|(cell, value)| *cell = *value);
+            for (few, begin) in records.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
+                block.resize(width * few.len(), f64::NAN);
+                let to = block.chunks_exact_mut(width).zip(few);
+                to.for_each(|(row, (record, _))| features(&record.data.record).numbers(row));
+                for (column, feature) in rows.numbers.chunks_exact_mut(len).zip(&*numbers) {
+                    let values = block.iter().skip(*feature).step_by(width);
+                    column.iter_mut().skip(begin).zip(values).for_each(|(cell, value)| *cell = *value);
+                }
             }
         }
         if !texts.is_empty() {

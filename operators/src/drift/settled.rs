@@ -1,6 +1,7 @@
 //! Values that are sorted, with their counts.
 
 use super::folded::{Folded, union};
+use super::sort::sorted;
 
 /// Values with their counts, from the smallest to the largest.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,8 +13,8 @@ pub(super) enum Settled {
 }
 
 /// Returns finite values with their counts.
-pub(super) fn runs(mut values: Vec<f64>) -> Vec<(f64, u64)> {
-    values.sort_unstable_by(f64::total_cmp);
+pub(super) fn runs(values: &[f64]) -> Vec<(f64, u64)> {
+    let values = sorted(values, |value| *value);
     let runs = values.chunk_by(|a, b| a == b);
     runs.filter_map(|run| Some((*run.first()?, run.len() as u64))).collect()
 }

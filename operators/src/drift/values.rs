@@ -19,7 +19,7 @@ use super::stored::{Stored, counted, valid};
 /// The distribution of one numeric feature in one window, or in the training data.
 ///
 /// * Size: 16 bytes per different value, up to `exact_values` of them (16,384 by default); then 16 bytes per bucket, of
-///   which usual data fill up to about 6,000. While it counts, it needs up to 576 KiB beside,
+///   which usual data fill up to about 6,000. While it counts, it needs up to 768 KiB beside,
 ///   and 8 MiB if values have all exponents that floats have.
 /// * Order: two distributions that were given the same values, in any order and any parts, are equal, and are the same
 ///   bytes when they are stored. All parts must have one `exact_values`; otherwise the least one counts.
@@ -73,7 +73,7 @@ impl Distribution {
     pub(super) fn of(values: Vec<f64>, exact_values: usize) -> Self {
         let count = values.len() as u64;
         // There is no -0.0, as in `extend`.
-        let values = runs(values.into_iter().map(|value| value + 0.0).collect());
+        let values = runs(&values.into_iter().map(|value| value + 0.0).collect::<Vec<_>>());
         let mut moments = Moments::default();
         moments.extend(&values);
         let mut settled = Settled::Exact(values);
