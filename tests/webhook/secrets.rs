@@ -107,7 +107,8 @@ fn nothing_that_a_program_prints_has_a_secret() {
     let scratch = tempfile::tempdir().unwrap();
     let token = file(scratch.path(), "token", "Bearer hunter2");
     let server = Server::start(|request| {
-        let echo = format!("you sent {}", request.headers["authorization"]);
+        let token = request.headers["authorization"].strip_prefix("Bearer ").unwrap();
+        let echo = format!("you sent {token} to {}", request.line);
         Reply::With(500, "", echo)
     });
     let text = format!(
@@ -124,7 +125,7 @@ fn nothing_that_a_program_prints_has_a_secret() {
     let printed = fail(&mut program);
     contains(
         &printed,
-        &["could not send the request", "500 Internal Server Error: \"you sent …\"", "it is tried again"],
+        &["could not send the request", "500 Internal Server Error: \"you sent … to POST …\"", "it is tried again"],
     );
     assert!(!printed.contains("hunter2"), "{printed}");
     // Secrets in a URL over plain HTTP are warned about once.

@@ -130,7 +130,7 @@ mod tests {
         let mut tries = 0;
         let second = retried(Duration::from_mins(5), "count", &failing, |_| {
             tries += 1;
-            if tries == 2 { Ok(began.elapsed()) } else { Err(Failure::Later(failed(), Duration::from_millis(700))) }
+            if tries == 2 { Ok(threads::since(began)) } else { Err(Failure::Later(failed(), Duration::from_millis(700))) }
         });
         let waited = second.unwrap();
         assert!(waited >= Duration::from_millis(700) && waited < Duration::from_mins(1), "{waited:?}");
@@ -140,6 +140,6 @@ mod tests {
             Err::<(), _>(Failure::Later(failed(), Duration::from_hours(24)))
         };
         assert!(retried(Duration::from_secs(1), "count", &failing, day).is_err());
-        assert!(tries >= 2 && began.elapsed() < Duration::from_mins(1), "{tries}");
+        assert!(tries >= 2 && threads::since(began) < Duration::from_mins(1), "{tries}");
     }
 }

@@ -43,6 +43,13 @@ impl Address {
         &self.url
     }
 
+    /// Returns what may be secret: path and query together, and each alone; nothing of a URL that has none.
+    pub(super) fn hidden(&self) -> Vec<&str> {
+        let rest = &self.url[self.origin.len()..];
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        [rest, path, query].into_iter().filter(|part| part.len() > 1).collect()
+    }
+
     pub(super) fn is_encrypted(&self) -> bool {
         self.url.starts_with("https:")
     }
@@ -81,6 +88,14 @@ mod tests {
                 (format!("\"{shown}\""), text.contains("https"))
             );
         }
+    }
+
+    #[test]
+    fn path_and_query_are_hidden() {
+        let hidden = |text: &str| Address::parse(text).unwrap().hidden().join(" ");
+        assert_eq!(hidden("https://h/a/b?k=v"), "/a/b?k=v /a/b k=v");
+        assert_eq!(hidden("https://h/a"), "/a /a");
+        assert_eq!(hidden("https://h/"), "");
     }
 
     #[test]

@@ -74,10 +74,10 @@ impl fmt::Display for Answer {
 }
 
 /// Returns the beginning of a body: without line breaks, and without any of these secrets, which some servers send back.
-pub(super) fn shown(body: &[u8], secrets: &[String]) -> String {
+pub(super) fn shown(body: &[u8], secrets: &[&str]) -> String {
     let mut text = String::from_utf8_lossy(body).into_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret.as_str(), "…");
+        text = text.replace(secret, "…");
     }
     let printable = |c: char| if c.is_control() { ' ' } else { c };
     let start: String = text.trim().chars().take(SHOWN).map(printable).collect();
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_of_a_body_is_short_and_has_no_secret() {
-        let secrets = ["Bearer hunter2".to_owned(), String::new()];
+        let secrets = ["Bearer hunter2", ""];
         assert_eq!(shown(b" no:\r\nBearer hunter2 \xff ", &secrets), "no:  … \u{fffd}");
         let long = shown("ü".repeat(400).as_bytes(), &[]);
         assert_eq!((long.chars().count(), long.ends_with("ü…")), (SHOWN + 1, true));

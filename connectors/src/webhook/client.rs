@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_engine::{ConnectorError, ErrorKind};
+use tracing::{Dispatch, dispatcher};
+use ureq::http::Response;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
 use ureq::{Agent, Body};
 
@@ -77,14 +79,26 @@ impl Client {
             request = request.header("webhook-id", &post.key).header("webhook-timestamp", seconds.to_string());
             request = request.header("webhook-signature", signing.sign(&post.key, seconds, post.body()));
         }
-        let sent = request.config().timeout_global(Some(limit)).build().send(post.body());
+        let request = request.config().timeout_global(Some(limit)).build();
+        // The client's own log has the URL, and at the level TRACE each byte that is sent, with all headers.
+        dispatcher::with_default(&Dispatch::none(), || self.exchange(request.send(post.body()), limit))
+    }
+
+    fn exchange(&self, sent: Result<Response<Body>, ureq::Error>, limit: Duration) -> Result<Answer, String> {
         let failed = |error: &ureq::Error| self.failed(error, limit);
         let mut answer = sent.map_err(|e| failed(&e))?;
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (retry_after, location) = (header("retry-after"), header("location"));
         let body = start(answer.body_mut()).map_err(|e| failed(&ureq::Error::from(e)))?;
-        let secrets: Vec<String> = self.headers.iter().map(|(_, value)| value.clone()).collect();
-        Ok(Answer { status: answer.status(), retry_after, location, start: shown(&body, &secrets) })
+        Ok(Answer { status: answer.status(), retry_after, location, start: shown(&body, &self.secrets()) })
+    }
+
+    /// Returns what is not shown of an answer that repeats it: path and query, and values of headers, a token also without its
+    /// `Bearer`.
+    fn secrets(&self) -> Vec<&str> {
+        let token = |value: &'_ str| value.split_once(' ').map_or(0, |(scheme, _)| scheme.len() + 1);
+        let values = self.headers.iter().flat_map(|(_, value)| [value.as_str(), &value[token(value)..]]);
+        self.address.hidden().into_iter().chain(values).collect()
     }
 
     fn failed(&self, error: &ureq::Error, limit: Duration) -> String {
