@@ -90,6 +90,6 @@ fn a_folder_that_cannot_be_written_is_refused_at_the_start() {
     let scratch = tempfile::tempdir().unwrap();
     std::fs::write(scratch.path().join("file"), "").unwrap();
     let error = run(sink(&server).dead_letters(scratch.path().join("file")), 1).unwrap_err().report();
-    contains(&error, &["could not open the file of dead letters", "out-w0.jsonl"]);
+    contains(&error, &["could not open the file of dead letters", "file/out-w"]);
     assert_eq!(server.requests(), []);
 }

@@ -130,7 +130,11 @@ mod tests {
         let mut tries = 0;
         let second = retried(Duration::from_mins(5), "count", &failing, |_| {
             tries += 1;
-            if tries == 2 { Ok(threads::since(began)) } else { Err(Failure::Later(failed(), Duration::from_millis(700))) }
+            if tries == 2 {
+                Ok(threads::since(began))
+            } else {
+                Err(Failure::Later(failed(), Duration::from_millis(700)))
+            }
         });
         let waited = second.unwrap();
         assert!(waited >= Duration::from_millis(700) && waited < Duration::from_mins(1), "{waited:?}");
