@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use testkit::free_address;
 use tests::crashes::wait;
+use tests::until;
 
 /// A request, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,13 +89,14 @@ impl Server {
             stops: AtomicBool::new(false),
             wrap: Box::new(wrap),
         };
-        let server = Self { address: free_address(), shared: Arc::new(shared) };
-        server.listen();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self { address: listener.local_addr().unwrap(), shared: Arc::new(shared) };
+        server.listen(listener);
         server
     }
 
-    fn listen(&self) {
-        let (listener, shared) = (TcpListener::bind(self.address).unwrap(), Arc::clone(&self.shared));
+    fn listen(&self, listener: TcpListener) {
+        let shared = Arc::clone(&self.shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if shared.stops.load(Ordering::SeqCst) {
@@ -124,7 +125,13 @@ impl Server {
     /// Comes back at the same address.
     pub fn come_back(&self) {
         self.shared.stops.store(false, Ordering::SeqCst);
-        self.listen();
+        let mut listener = None;
+        // A client's connection may have the port for a moment.
+        until("the port is free", || {
+            listener = TcpListener::bind(self.address).ok();
+            listener.is_some()
+        });
+        self.listen(listener.unwrap());
     }
 
     /// Answers otherwise from now on.

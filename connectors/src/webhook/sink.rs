@@ -61,28 +61,30 @@ impl<T: Data> WebhookSink<T> {
         Self { settings, first: Mutex::default(), record: PhantomData }
     }
 
-    fn with_header(mut self, name: impl Into<String>, value: Value) -> Self {
+    fn add_header(&mut self, name: impl Into<String>, value: Value) {
         self.settings.headers.push(Header { name: name.into(), value });
-        self
     }
 
     /// Adds a header to each request. One that the sink itself sets is refused.
     #[must_use]
-    pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.with_header(name, Value::Given(value.into()))
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.add_header(name, Value::Given(value.into()));
+        self
     }
 
     /// Adds a header whose value is the first line of a file. It is read at the start, and again when the target has answered
     /// 401 or 403.
     #[must_use]
-    pub fn header_file(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        self.with_header(name, Value::Secret(Password::File(path.into())))
+    pub fn header_file(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.add_header(name, Value::Secret(Password::File(path.into())));
+        self
     }
 
     /// Adds a header whose value is that of an environment variable.
     #[must_use]
-    pub fn header_variable(self, name: impl Into<String>, variable: impl Into<String>) -> Self {
-        self.with_header(name, Value::Secret(Password::Variable(variable.into())))
+    pub fn header_variable(mut self, name: impl Into<String>, variable: impl Into<String>) -> Self {
+        self.add_header(name, Value::Secret(Password::Variable(variable.into())));
+        self
     }
 
     /// Has requests signed as of Standard Webhooks, with the secret on the first line of a file: `whsec_` and base64 of 24 to 64
