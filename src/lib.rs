@@ -44,7 +44,7 @@
 //! | [`process`], [`state`] | logic of one's own with keyed state and timers |
 //! | [`window`], [`join`], [`rolling`], [`pattern`], [`deduplicate`], [`throttle`], [`fold`], [`sample`], `table` | the operators |
 //! | [`infer`] | models |
-//! | [`source`], [`sink`], [`mod@file`], `kafka`, `mqtt`, `postgres`, `redis`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
+//! | [`source`], [`sink`], [`mod@file`], `kafka`, `mqtt`, `postgres`, `redis`, `webhook`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
 //! | `testing` | a test's own world: simulated time, crashes, restores |
 //!
 //! The crates behind this face (`tidemill-engine`, `tidemill-operators`, `tidemill-connectors`, `tidemill-state`) are internal:
@@ -61,6 +61,8 @@ pub use tidemill_connectors::mqtt;
 pub use tidemill_connectors::postgres;
 #[cfg(feature = "redis")]
 pub use tidemill_connectors::redis;
+#[cfg(feature = "webhook")]
+pub use tidemill_connectors::webhook;
 pub use tidemill_connectors::{file, generator, memory};
 #[cfg(feature = "cli")]
 pub use tidemill_engine::cli;
@@ -178,6 +180,8 @@ pub mod prelude {
     #[cfg(feature = "redis")]
     pub use crate::redis::RedisSink;
     pub use crate::source::MaxMalformed;
+    #[cfg(feature = "webhook")]
+    pub use crate::webhook::WebhookSink;
 }
 
 /// The programs in the pages are tests. They need all features, as the tests of this repository do.
@@ -188,6 +192,7 @@ pub mod prelude {
     feature = "mqtt",
     feature = "postgres",
     feature = "redis",
+    feature = "webhook",
     feature = "parquet",
     feature = "avro",
     feature = "protobuf",

@@ -19,9 +19,9 @@ mod malformed;
 pub mod memory;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
-#[cfg(any(feature = "kafka", feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "kafka", feature = "postgres", feature = "redis", feature = "webhook"))]
 mod outbox;
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "postgres", feature = "redis", feature = "webhook"))]
 mod password;
 mod plain;
 mod position;
@@ -32,6 +32,10 @@ pub mod redis;
 pub mod splits;
 #[doc(hidden)] // for benchmarks
 pub mod testing;
+#[cfg(any(feature = "redis", feature = "webhook"))]
+mod url_options;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresSink;
@@ -45,3 +49,5 @@ pub use malformed::MaxMalformed;
 pub use memory::{CollectSink, NullSink, vec_source};
 #[cfg(feature = "mqtt")]
 pub use mqtt::MqttSource;
+#[cfg(feature = "webhook")]
+pub use webhook::WebhookSink;

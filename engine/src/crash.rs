@@ -8,7 +8,8 @@
 //! Kafka, exactly once: mid-produce ─▶ before-marker ─▶ after-marker ─▶ before-commit ─▶ after-commit
 //! PostgreSQL: before-marker ─▶ after-marker ─▶ before-commit ─▶ after-commit
 //! Redis: before-marker ─▶ after-batch (each but the last one of an epoch) ─▶ after-commit
-//! all of them, at a start, the epoch being the one that is restored: taken-over ─▶ republished
+//! webhook, each request: before-request ─▶ after-answer (─▶ after-dead-letter)
+//! all of them, at a start, the epoch being the one that is restored: taken-over (not webhook) ─▶ republished
 //! ```
 //! Without the variables a crash point costs one read of a static.
 

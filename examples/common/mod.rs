@@ -232,6 +232,10 @@ impl CommonArgs {
                 Place::Postgres(url) => Err(JobError::Invalid(format!("--write-input does not write tables ({url})"))),
                 #[cfg(feature = "redis")]
                 Place::Redis(url) => Err(JobError::Invalid(format!("--write-input does not write to Redis ({url})"))),
+                #[cfg(feature = "webhook")]
+                Place::Webhook(url) => {
+                    Err(JobError::Invalid(format!("--write-input does not send to a server ({url})")))
+                }
             };
         }
         let snapshot = Job::new(name, self.job.clone()).run(build)?;

@@ -1,5 +1,5 @@
 //! Sources and destinations of records: a file or folder; with the feature `kafka`, a topic; with `mqtt`, topics to read; with
-//! `postgres`, a table to write to; with `redis`, keys to write to.
+//! `postgres`, a table to write to; with `redis`, keys to write to; with `webhook`, an HTTP server to send to.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,11 +13,13 @@ use tidemill::postgres::{PostgresUrl, PostgresUrlError};
 use tidemill::prelude::*;
 #[cfg(feature = "redis")]
 use tidemill::redis::{RedisUrl, RedisUrlError};
+#[cfg(feature = "webhook")]
+use tidemill::webhook::{WebhookUrl, WebhookUrlError};
 
 #[cfg(feature = "kafka")]
 use super::topic;
 
-/// A path, a topic, a table or keys.
+/// A path, a topic, a table, keys or an HTTP server.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// A file or folder.
@@ -34,6 +36,9 @@ pub enum Place {
     /// Keys of Redis.
     #[cfg(feature = "redis")]
     Redis(RedisUrl),
+    /// An HTTP server.
+    #[cfg(feature = "webhook")]
+    Webhook(WebhookUrl),
 }
 
 impl FromStr for Place {
@@ -70,8 +75,16 @@ impl FromStr for Place {
             Some(("redis" | "rediss", _)) => {
                 Err("this program writes no keys of Redis: build it with the feature \"redis\"".into())
             }
+            #[cfg(feature = "webhook")]
+            Some(("webhook+https" | "webhook+http", _)) => {
+                text.parse().map(Self::Webhook).map_err(|e: WebhookUrlError| e.to_string())
+            }
+            #[cfg(not(feature = "webhook"))]
+            Some(("webhook+https" | "webhook+http", _)) => {
+                Err("this program sends to no HTTP server: build it with the feature \"webhook\"".into())
+            }
             Some((scheme, _)) => Err(format!(
-                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, mqtt://host:port/topic, postgres://host:port/database?table=NAME, or redis://host:port/0?key=NAME"
+                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, mqtt://host:port/topic, postgres://host:port/database?table=NAME, redis://host:port/0?key=NAME, or webhook+https://host/path"
             )),
         }
     }
@@ -122,6 +135,10 @@ impl Input {
                     Place::Redis(url) => {
                         Err(JobError::Invalid(format!("--input: {url} is written to, and cannot be read")))
                     }
+                    #[cfg(feature = "webhook")]
+                    Place::Webhook(url) => {
+                        Err(JobError::Invalid(format!("--input: {url} is sent to, and cannot be read")))
+                    }
                 };
                 places.iter().map(path).collect::<Result<_, _>>().map(Self::Files)
             }
@@ -134,7 +151,7 @@ impl Input {
     }
 }
 
-/// Writes a stream to a folder, to a topic under `key`, to a table, to keys of Redis, or nowhere.
+/// Writes a stream to a folder, to a topic under `key`, to a table, to keys of Redis, to an HTTP server, or nowhere.
 pub fn write<D: Data>(
     stream: Stream<'_, D>,
     name: &str,
@@ -153,6 +170,8 @@ pub fn write<D: Data>(
         Some(Place::Postgres(url)) => stream.sink(name, &PostgresSink::from_url(url)),
         #[cfg(feature = "redis")]
         Some(Place::Redis(url)) => stream.sink(name, &RedisSink::from_url(url)),
+        #[cfg(feature = "webhook")]
+        Some(Place::Webhook(url)) => stream.sink(name, &WebhookSink::from_url(url)),
     }
 }
 

@@ -252,7 +252,7 @@ fn requests<'s>(flow: &Flow<'s>, args: &Args, control: &Place) -> Result<Stream<
             let topic = topic_source(url, |request: ChangeRequest| request, |_| EventTime::MIN)?;
             flow.source("control", &common.configure_topic(topic))
         }
-        #[cfg(any(feature = "mqtt", feature = "postgres", feature = "redis"))]
+        #[cfg(any(feature = "mqtt", feature = "postgres", feature = "redis", feature = "webhook"))]
         _ => Err(JobError::Invalid("--control: give a file or kafka://host:port/topic".to_owned())),
     }
 }

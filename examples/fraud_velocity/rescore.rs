@@ -170,5 +170,7 @@ fn earlier<'s>(flow: &Flow<'s>, place: &Place) -> Result<Stream<'s, Earlier>, Jo
         Place::Postgres(url) => Err(JobError::Invalid(format!("--rescore does not read tables ({url})"))),
         #[cfg(feature = "redis")]
         Place::Redis(url) => Err(JobError::Invalid(format!("--rescore does not read Redis ({url})"))),
+        #[cfg(feature = "webhook")]
+        Place::Webhook(url) => Err(JobError::Invalid(format!("--rescore does not read from a server ({url})"))),
     }
 }

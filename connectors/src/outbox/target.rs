@@ -5,6 +5,7 @@ use std::fmt;
 use tidemill_engine::{ConnectorError, Epoch};
 
 use super::marker::Marked;
+use super::retry::Failure;
 
 /// The outbox of one worker: whose marker it is, and who moves it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,13 +51,4 @@ pub(crate) enum Published {
     Now,
     /// The marker was there already: an earlier attempt did it, whose answer did not arrive.
     Before,
-}
-
-/// The reason why an attempt failed.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// It may work later, with another connection. Whether anything was published shows the marker.
-    Retry(ConnectorError),
-    /// It will not work: the rows are refused, another run has taken over, or the user has to do something.
-    Fatal(ConnectorError),
 }

@@ -79,7 +79,7 @@ fn rows<K: 'static, V: 'static>(
 
 /// Returns the error with its cause in the message: a dead letter has no more than that.
 fn said(failure: Failure) -> ConnectorError {
-    let (Failure::Retry(error) | Failure::Fatal(error)) = failure;
+    let error = failure.into_error();
     match error.source() {
         Some(cause) => ConnectorError::new(error.kind(), format!("{error}: {cause}")),
         None => error,

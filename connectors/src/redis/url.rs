@@ -3,13 +3,11 @@
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
-use std::time::Duration;
-
-use percent_encoding::percent_decode_str;
 use tidemill_engine::ErrorKind;
 
 use super::encode::RedisWrite;
 use super::server::RedisServer;
+use crate::url_options::Options;
 
 /// Keys of a server, and how records are written to them: `redis://[user@]host[:port][/database]?key=KEY[&option=value…]`, or
 /// `rediss://` for TLS. What `?`, `&`, `@` or `%` would be in a value is written as `%3F`,
@@ -126,7 +124,8 @@ fn parse(text: &str) -> Result<RedisUrl, String> {
     if let Some(user) = user {
         server = server.user(user);
     }
-    let options = Options::parse(query)?;
+    let options = Options::parse(query, &OPTIONS, &[])?;
+    options.exclusive("password-file", "password-env")?;
     if let Some(path) = options.get("password-file") {
         server = server.password_file(path);
     }
@@ -139,79 +138,35 @@ fn parse(text: &str) -> Result<RedisUrl, String> {
         None => {}
     }
     let key = options.get("key").ok_or("it names no key: add ?key=NAME")?.to_owned();
-    let write = options.write()?;
+    let write = write(&options)?;
     let batch_bytes = options.number("batch-bytes")?;
     Ok(RedisUrl { server, key, write, marker: options.get("marker").map(str::to_owned), batch_bytes })
 }
 
-/// The options of a URL, each known and given once.
-struct Options(Vec<(String, String)>);
-
-impl Options {
-    fn parse(query: &str) -> Result<Self, String> {
-        let mut options: Vec<(String, String)> = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            // The value is not repeated: it may be a password that is in the wrong place.
-            let (name, value) = pair.split_once('=').ok_or("an option is not name=value")?;
-            if !OPTIONS.contains(&name) {
-                return Err(format!("no option is called \"{name}\" (there are: {})", OPTIONS.join(", ")));
-            }
-            if value.is_empty() {
-                return Err(format!("option \"{name}\" has no value"));
-            }
-            if options.iter().any(|(known, _)| known == name) {
-                return Err(format!("option \"{name}\" is there twice"));
-            }
-            let value = percent_decode_str(value).decode_utf8();
-            let value = value.map_err(|_| format!("what is behind % in option \"{name}\" is not UTF-8"))?;
-            options.push((name.to_owned(), value.into_owned()));
-        }
-        if options.iter().filter(|(name, _)| name.starts_with("password-")).count() > 1 {
-            return Err("password-file= and password-env= exclude each other".to_owned());
-        }
-        Ok(Self(options))
+/// Returns what the options say is written.
+fn write(options: &Options) -> Result<RedisWrite, String> {
+    let command = options.get("command").unwrap_or("set");
+    let of_command: &[&str] = match command {
+        "set" => &["field", "ttl"],
+        "hset" => &["ttl"],
+        "zadd" => &["member", "score"],
+        "xadd" => &["max-len"],
+        other => return Err(format!("command is \"{other}\", and can be set, hset, zadd or xadd")),
+    };
+    let of_others =
+        ["field", "ttl", "member", "score", "max-len"].into_iter().filter(|name| !of_command.contains(name));
+    if let Some(name) = of_others.into_iter().find(|name| options.get(name).is_some()) {
+        return Err(format!("{name}= is not for command={command}"));
     }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    fn number<N: FromStr>(&self, name: &str) -> Result<Option<N>, String> {
-        let number = |text: &str| text.parse().map_err(|_| format!("{name}={text}: it should be a number from 1 on"));
-        self.get(name).map(number).transpose()
-    }
-
-    fn write(&self) -> Result<RedisWrite, String> {
-        let command = self.get("command").unwrap_or("set");
-        let of_command: &[&str] = match command {
-            "set" => &["field", "ttl"],
-            "hset" => &["ttl"],
-            "zadd" => &["member", "score"],
-            "xadd" => &["max-len"],
-            other => return Err(format!("command is \"{other}\", and can be set, hset, zadd or xadd")),
-        };
-        let of_others =
-            ["field", "ttl", "member", "score", "max-len"].into_iter().filter(|name| !of_command.contains(name));
-        if let Some(name) = of_others.into_iter().find(|name| self.get(name).is_some()) {
-            return Err(format!("{name}= is not for command={command}"));
-        }
-        let needed = |name: &str| {
-            self.get(name).map(str::to_owned).ok_or_else(|| format!("command={command} needs {name}=FIELD"))
-        };
-        Ok(match command {
-            "hset" => RedisWrite::Hset { ttl: self.ttl()? },
-            "zadd" => RedisWrite::Zadd { member: needed("member")?, score: needed("score")? },
-            "xadd" => RedisWrite::Xadd { max_len: self.number::<NonZeroU64>("max-len")? },
-            _ => RedisWrite::Set { field: self.get("field").map(str::to_owned), ttl: self.ttl()? },
-        })
-    }
-
-    fn ttl(&self) -> Result<Option<Duration>, String> {
-        let duration = |text: &str| {
-            humantime::parse_duration(text).map_err(|e| format!("ttl={text}: it should be a time as 1h ({e})"))
-        };
-        self.get("ttl").map(duration).transpose()
-    }
+    let needed = |name: &str| {
+        options.get(name).map(str::to_owned).ok_or_else(|| format!("command={command} needs {name}=FIELD"))
+    };
+    Ok(match command {
+        "hset" => RedisWrite::Hset { ttl: options.duration("ttl")? },
+        "zadd" => RedisWrite::Zadd { member: needed("member")?, score: needed("score")? },
+        "xadd" => RedisWrite::Xadd { max_len: options.number::<NonZeroU64>("max-len")? },
+        _ => RedisWrite::Set { field: options.get("field").map(str::to_owned), ttl: options.duration("ttl")? },
+    })
 }
 
 /// Parses `host:port` or `[::1]:port`. The default port is Redis'.
@@ -236,6 +191,8 @@ impl fmt::Display for RedisUrl {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -117,6 +117,7 @@ families! {
     STAGED_BYTES: Counter "tidemill_sink_staged_token_bytes_total" OPERATOR, "Bytes that the sink put into deltas, so that a restart can publish them.";
     UNPUBLISHED_EPOCHS: Gauge "tidemill_sink_unpublished_epochs" OPERATOR, "Committed epochs whose output the sink has not published yet. It grows while the target does not answer.";
     UNPUBLISHED_BYTES: Gauge "tidemill_sink_unpublished_bytes" OPERATOR, "Bytes of tokens of committed epochs that the sink has not published yet. From 64 MiB on, the sink takes no more records.";
+    WEBHOOK_REQUESTS: Counter "tidemill_webhook_requests_total" &["operator", "kind", "worker", "result"], "Webhook: requests by their result.";
 
     // What a program's own operators count.
     USER_EVENTS: Counter "tidemill_user_events_total" &["operator", "kind", "worker", "name"], "A counter of the program's own.";

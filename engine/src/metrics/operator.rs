@@ -122,8 +122,8 @@ impl OperatorMetrics {
         Turn { metrics: Arc::clone(self), after: Activity::Idle, times: None, _place: AtOperator::enter(&self.place) }
     }
 
-    /// Counts a dead letter.
-    pub(crate) fn count_dead_letter(&self, reason: &str) {
+    /// Counts a dead letter. Those that a source or an operator emits are counted when they are emitted.
+    pub fn count_dead_letter(&self, reason: &str) {
         self.dead_letters.add(1);
         self.reasons.count(reason);
     }

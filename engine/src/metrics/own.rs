@@ -67,6 +67,10 @@ pub(super) fn place(name: &str) -> Option<Place> {
         "visible_latency_us" => (&families::LATENCY, Some(("stage", "total"))),
         "unpublished_bytes" => (&families::UNPUBLISHED_BYTES, None),
         "unpublished_epochs" => (&families::UNPUBLISHED_EPOCHS, None),
+        "requests_delivered" => (&families::WEBHOOK_REQUESTS, Some(("result", "delivered"))),
+        "requests_retried" => (&families::WEBHOOK_REQUESTS, Some(("result", "retried"))),
+        "requests_refused" => (&families::WEBHOOK_REQUESTS, Some(("result", "refused"))),
+        "request_us" => (&families::LATENCY, Some(("stage", "request"))),
         "staged_token_bytes" => (&families::STAGED_BYTES, None),
         _ => return None,
     };
