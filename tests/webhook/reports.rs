@@ -96,7 +96,7 @@ fn no_header_of_the_user_replaces_the_key() {
     assert_eq!(server.requests(), []);
 }
 
-/// emqx/emqx-web-hook#271: a connection that the server closes while nothing is sent loses the next request.
+/// emqxarchive/emqx-web-hook#271: a connection that the server closes while nothing is sent loses the next request.
 #[test]
 fn a_connection_that_the_server_has_closed_loses_no_request() {
     // It says that the connection stays open, and closes it.

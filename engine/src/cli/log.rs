@@ -33,8 +33,7 @@ pub enum LogFormat {
 
 /// Starts the log of this process on stderr.
 pub(super) fn start(level: &str, format: LogFormat) -> Result<(), JobError> {
-    // ONNX Runtime logs far too much at `info`.
-    let quiet = if level.contains("ort=") { level.to_owned() } else { format!("ort=warn,{level}") };
+    let quiet = quietened(level);
     let filter = EnvFilter::try_new(quiet).map_err(|e| {
         JobError::setting(
             format!("log_level \"{level}\" is not a level or filter: {e}"),
@@ -49,6 +48,13 @@ pub(super) fn start(level: &str, format: LogFormat) -> Result<(), JobError> {
         }
     }
     Ok(())
+}
+
+/// Adds what libraries may log, unless the level says it of them: ONNX Runtime logs far too much at `info`, and the HTTP
+/// client each byte that it sends at `trace`, with tokens and passwords.
+fn quietened(level: &str) -> String {
+    let quiet = [("ort=", "ort=warn,"), ("ureq=", "ureq=debug,")];
+    quiet.iter().filter(|(of, _)| !level.contains(of)).map(|(_, quiet)| *quiet).chain([level]).collect()
 }
 
 /// Sets the subscriber of the process. One that exists stays: an earlier job of the process has set it, or the program.
@@ -104,5 +110,31 @@ where
             write!(to, ",\"{name}\":{value}")?;
         }
         writeln!(to, "}}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_bytes_that_the_http_client_sends_are_logged_only_if_it_is_named() {
+        let of = |level: &str| {
+            let filter = EnvFilter::try_new(quietened(level)).unwrap();
+            let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::sink).finish();
+            tracing::subscriber::with_default(log, || {
+                [
+                    tracing::enabled!(target: "ureq::unversioned::transport", Level::TRACE),
+                    tracing::enabled!(target: "ureq_proto::client", Level::TRACE),
+                    tracing::enabled!(target: "ort::logging", Level::INFO),
+                    tracing::enabled!(target: "tidemill_engine", Level::TRACE),
+                ]
+            })
+        };
+        assert_eq!(of("trace"), [false, false, false, true]);
+        assert_eq!(of("trace,ureq=trace"), [true, true, false, true]);
+        assert_eq!(of("ort=info,warn"), [false, false, true, false]);
     }
 }

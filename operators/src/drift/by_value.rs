@@ -24,7 +24,7 @@ impl Default for ByValue {
 }
 
 impl ByValue {
-    /// The most values of which an index has 32 bits, with room for a block.
+    /// More values are counted otherwise: an index has 32 bits.
     pub(super) const MOST: usize = 1 << 31;
 
     /// Returns the values with their counts.
