@@ -9,6 +9,7 @@
 
 mod crash;
 mod faults;
+mod feast;
 mod job;
 mod lookup;
 mod loss;

@@ -4,8 +4,9 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidemill_engine::Data;
+use tidemill_engine::{Data, EventTime};
 
+use super::feast::{View, check_view};
 use super::key::KeyTemplate;
 use super::rows::{self, Arguments};
 use super::text::{Field, fields};
@@ -44,6 +45,17 @@ pub enum RedisWrite {
         /// The field that is its score.
         score: String,
     },
+    /// The layout of Feast's online store: the key's value are the features of a view, of the entities that the template of the key
+    /// names (`{driver_id}`). What has an older event time than is there is left out, as Feast does it; of equal times the last
+    /// one stays. It is read by Feast 0.67 with `entity_key_serialization_version: 3`.
+    Feast {
+        /// The project.
+        project: String,
+        /// The feature view. Its features are the fields of the record that are no entities.
+        view: String,
+        /// Length of time after which the key expires: `key_ttl_seconds`.
+        ttl: Option<Duration>,
+    },
     /// `XADD`: an entry of a stream has the record's fields, without those that are null.
     Xadd {
         /// About how many entries the stream keeps at most (`MAXLEN ~`).
@@ -56,7 +68,7 @@ impl RedisWrite {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Set { .. } => "string",
-            Self::Hset { .. } => "hash",
+            Self::Hset { .. } | Self::Feast { .. } => "hash",
             Self::Zadd { .. } => "zset",
             Self::Xadd { .. } => "stream",
         }
@@ -64,7 +76,7 @@ impl RedisWrite {
 
     fn ttl(&self) -> Option<Duration> {
         match self {
-            Self::Set { ttl, .. } | Self::Hset { ttl } => *ttl,
+            Self::Set { ttl, .. } | Self::Hset { ttl } | Self::Feast { ttl, .. } => *ttl,
             Self::Zadd { .. } | Self::Xadd { .. } => None,
         }
     }
@@ -74,7 +86,7 @@ impl RedisWrite {
         match self {
             Self::Set { field, .. } => field.iter().map(String::as_str).collect(),
             Self::Zadd { member, score } => vec![member, score],
-            Self::Hset { .. } | Self::Xadd { .. } => Vec::new(),
+            Self::Hset { .. } | Self::Feast { .. } | Self::Xadd { .. } => Vec::new(),
         }
     }
 }
@@ -106,6 +118,9 @@ impl RowEncoder {
                 return Err(format!("the score \"{score}\" is of type {kind}, and must be a number"));
             }
         }
+        if let RedisWrite::Feast { project, view, .. } = &write {
+            check_view(&key, &fields, (project, view))?;
+        }
         if let Some(ttl) = write.ttl().filter(|ttl| ttl.as_millis() == 0 || *ttl > MAX_TTL) {
             return Err(format!("the ttl is {ttl:?}, and must be from 1 ms to 100 years"));
         }
@@ -114,13 +129,23 @@ impl RowEncoder {
 
     /// Appends a record's row, and returns the key of what it replaces, if it replaces anything. Nothing is appended if the
     /// record is refused.
-    pub(super) fn write(&self, record: &impl Serialize, rows: &mut Vec<u8>) -> Result<Option<Vec<u8>>, String> {
-        let all = matches!(self.write, RedisWrite::Hset { .. } | RedisWrite::Xadd { .. });
-        let named = self.write.named();
-        let wanted = |name: &str| all || named.contains(&name) || self.key.fields().any(|field| field == name);
-        let fields = fields(record, wanted).map_err(|refused| refused.0)?;
-        let key = self.key.key(&fields)?;
-        let (commands, replaced) = self.commands(record, &fields, key)?;
+    pub(super) fn write(
+        &self,
+        record: &impl Serialize,
+        time: EventTime,
+        rows: &mut Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, String> {
+        let (commands, replaced) = match &self.write {
+            // The newest by event time stays, and not the last one: each is a row.
+            RedisWrite::Feast { project, view, ttl } => {
+                let mut entities: Vec<&str> = self.key.fields().collect();
+                entities.sort_unstable();
+                let ttl = ttl.map(in_ms);
+                let view = View { project, name: view, entities: &entities, ttl };
+                (vec![view.command(record, time)?], None)
+            }
+            _ => self.fields_as_text(record)?,
+        };
         let arguments = || commands.iter().flatten();
         let bytes: usize = arguments().map(Vec::len).sum();
         if bytes > MAX_BYTES {
@@ -133,13 +158,22 @@ impl RowEncoder {
         Ok(replaced)
     }
 
+    fn fields_as_text(&self, record: &impl Serialize) -> Result<(Vec<Arguments>, Option<Vec<u8>>), String> {
+        let all = matches!(self.write, RedisWrite::Hset { .. } | RedisWrite::Xadd { .. });
+        let named = self.write.named();
+        let wanted = |name: &str| all || named.contains(&name) || self.key.fields().any(|field| field == name);
+        let fields = fields(record, wanted).map_err(|refused| refused.0)?;
+        let key = self.key.key(&fields)?;
+        self.commands(record, &fields, key)
+    }
+
     fn commands(
         &self,
         record: &impl Serialize,
         fields: &[Field],
         key: Vec<u8>,
     ) -> Result<(Vec<Arguments>, Option<Vec<u8>>), String> {
-        let ttl = self.write.ttl().map(|ttl| ttl.as_millis().to_string().into_bytes());
+        let ttl = self.write.ttl().map(in_ms);
         let value = |name: &str| fields.iter().find(|field| field.name == name).and_then(|field| field.value.clone());
         let command = |name: &str| vec![name.as_bytes().to_vec(), key.clone()];
         let commands = match &self.write {
@@ -194,9 +228,14 @@ impl RowEncoder {
                 }
                 return Ok((vec![entry], None));
             }
+            RedisWrite::Feast { .. } => Vec::new(),
         };
         Ok((commands, Some(key)))
     }
+}
+
+fn in_ms(time: Duration) -> Vec<u8> {
+    time.as_millis().to_string().into_bytes()
 }
 
 /// Checks that Redis reads a text as the number that it is.
@@ -235,7 +274,7 @@ mod tests {
     fn written(key: &str, write: &RedisWrite, card: &Card) -> Result<Vec<String>, String> {
         let mut rows = Vec::new();
         let encoder = RowEncoder::new::<Card>(key, write)?;
-        let wrote = encoder.write(card, &mut rows);
+        let wrote = encoder.write(card, EventTime(1_764_547_200_500), &mut rows);
         assert!(wrote.is_ok() || rows.is_empty());
         wrote?;
         let batch = Rows::new(&rows).batch(1 << 20).unwrap();

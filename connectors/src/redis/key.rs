@@ -68,6 +68,11 @@ impl KeyTemplate {
         })
     }
 
+    /// Returns whether there is no text between the fields.
+    pub(super) fn is_fields_only(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part, Part::Field(_)))
+    }
+
     /// Returns the key of a record.
     pub(super) fn key(&self, fields: &[Field]) -> Result<Vec<u8>, String> {
         let mut key = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! sink ─ crate::fields (of the record) ─ key (its template) ─ encode ─ text (values) ─▶ rows: commands, in the token
+//!      │                                                           └ feast (Feast's layout) ─┘
 //!      └ target: a script moves the marker and executes the commands ─ server (connection) ─ check (what it must be)
 //!                                                                     └ error (what a code means)
 //! lookup: rows by keys      url: a sink in one text
@@ -11,6 +12,8 @@
 mod check;
 mod encode;
 mod error;
+mod feast;
+mod feast_value;
 mod key;
 mod lookup;
 mod rows;

@@ -38,11 +38,43 @@ for i = 2, #KEYS do
   end
 end
 
+-- Returns seconds and nanoseconds of a google.protobuf.Timestamp. One that is damaged, or before 1970, is older than any.
+local function time_of(text)
+  local times, at = {[8] = 0, [16] = 0}, 1
+  while at <= #text do
+    local tag, value, unit, byte = string.byte(text, at), 0, 1, nil
+    repeat
+      at = at + 1
+      byte = string.byte(text, at) or 0
+      value, unit = value + byte % 128 * unit, unit * 128
+    until byte < 128
+    times[tag], at = value, at + 1
+  end
+  if times[8] >= 2 ^ 63 then return -1, 0 end
+  return times[8], times[16]
+end
+
+-- Feast's layout: key, name of the time, time, its seconds and nanoseconds, TTL, fields and values.
+local function write_features(at, last)
+  local key, field, seconds, nanos, ttl = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
+  local before = redis.call('HGET', key, field)
+  if before then
+    local of_seconds, of_nanos = time_of(before)
+    if of_seconds > seconds or of_seconds == seconds and of_nanos > nanos then return end
+  end
+  redis.call('HSET', key, field, ARGV[at + 2], unpack(ARGV, at + 6, last))
+  if ttl ~= '' then redis.call('PEXPIRE', key, ttl) end
+end
+
 redis.call('HSET', marker, 'incarnation', incarnation)
 local i = 8
 while i <= #ARGV do
   local count = tonumber(ARGV[i])
-  redis.call(unpack(ARGV, i + 1, i + count))
+  if ARGV[i + 1] == 'FEAST' then
+    write_features(i + 2, i + count)
+  else
+    redis.call(unpack(ARGV, i + 1, i + count))
+  end
   i = i + 1 + count
 end
 if last then

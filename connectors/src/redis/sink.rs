@@ -246,7 +246,7 @@ impl<T: Data> SinkWriter for RedisWriter<T> {
 
     fn write(&mut self, record: &Record<T>) -> Result<(), ConnectorError> {
         let mut row = Vec::new();
-        let replaced = self.encoder.write(&record.data, &mut row).map_err(|reason| {
+        let replaced = self.encoder.write(&record.data, record.event_time, &mut row).map_err(|reason| {
             let message =
                 format!("a record cannot be written to the key \"{}\": {reason}: {:?}", self.key, record.data);
             ConnectorError::new(ErrorKind::Data, message)

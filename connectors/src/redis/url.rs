@@ -16,11 +16,12 @@ use crate::url_options::Options;
 /// | option | |
 /// |---|---|
 /// | `key` | the template of the key: `card:{id}` |
-/// | `command` | `set` (default), `hset`, `zadd` or `xadd` |
+/// | `command` | `set` (default), `hset`, `zadd`, `xadd` or `feast` |
 /// | `field` | with `set`: the field that is the value; default: the record as JSON |
-/// | `ttl` | with `set` and `hset`: when the key expires, `1h` |
+/// | `ttl` | with `set`, `hset` and `feast`: when the key expires, `1h` |
 /// | `member`, `score` | with `zadd`: the fields that are the member and its score |
 /// | `max-len` | with `xadd`: about how many entries the stream keeps |
+/// | `project`, `view` | with `feast`: the project and the feature view; `key` names the entities |
 /// | `password-file`, `password-env` | where the password is: a file, or an environment variable |
 /// | `ca` | with `rediss://`: a file with the certificate of the authority that has signed the server's |
 /// | `marker` | the name of the sink's markers; default: the key and the name of the sink |
@@ -56,7 +57,7 @@ impl RedisUrlError {
     }
 }
 
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 14] = [
     "key",
     "command",
     "field",
@@ -64,6 +65,8 @@ const OPTIONS: [&str; 12] = [
     "member",
     "score",
     "max-len",
+    "project",
+    "view",
     "password-file",
     "password-env",
     "ca",
@@ -151,20 +154,24 @@ fn write(options: &Options) -> Result<RedisWrite, String> {
         "hset" => &["ttl"],
         "zadd" => &["member", "score"],
         "xadd" => &["max-len"],
-        other => return Err(format!("command is \"{other}\", and can be set, hset, zadd or xadd")),
+        "feast" => &["project", "view", "ttl"],
+        other => return Err(format!("command is \"{other}\", and can be set, hset, zadd, xadd or feast")),
     };
-    let of_others =
-        ["field", "ttl", "member", "score", "max-len"].into_iter().filter(|name| !of_command.contains(name));
+    let of_others = ["field", "ttl", "member", "score", "max-len", "project", "view"]
+        .into_iter()
+        .filter(|name| !of_command.contains(name));
     if let Some(name) = of_others.into_iter().find(|name| options.get(name).is_some()) {
         return Err(format!("{name}= is not for command={command}"));
     }
-    let needed = |name: &str| {
-        options.get(name).map(str::to_owned).ok_or_else(|| format!("command={command} needs {name}=FIELD"))
-    };
+    let needed =
+        |name: &str| options.get(name).map(str::to_owned).ok_or_else(|| format!("command={command} needs {name}=NAME"));
     Ok(match command {
         "hset" => RedisWrite::Hset { ttl: options.duration("ttl")? },
         "zadd" => RedisWrite::Zadd { member: needed("member")?, score: needed("score")? },
         "xadd" => RedisWrite::Xadd { max_len: options.number::<NonZeroU64>("max-len")? },
+        "feast" => {
+            RedisWrite::Feast { project: needed("project")?, view: needed("view")?, ttl: options.duration("ttl")? }
+        }
         _ => RedisWrite::Set { field: options.get("field").map(str::to_owned), ttl: options.duration("ttl")? },
     })
 }
