@@ -8,6 +8,7 @@ use tidemill::job::JobSettings;
 use tidemill::prelude::*;
 
 use crate::server::{alone, database, execute, numbers, query, server};
+use tests::beside::Beside;
 use tests::crashes::wait;
 use tests::until;
 
@@ -67,29 +68,15 @@ fn a_server_that_hangs_holds_up_no_other_sink() {
     let scratch = tempfile::tempdir().unwrap();
     let (checkpoints, folder) = (scratch.path().join("checkpoints"), scratch.path().join("parts"));
     let sink = PostgresSink::append(database(&server), "numbers");
-    let (job, files) = (Job::new("hangs", settings(&checkpoints)), FileSink::json_lines(&folder));
-    let running = std::thread::spawn(move || {
-        let source = Generator::new(COUNT, numbered).rate(2500.0);
-        job.run(move |flow| {
-            let numbers = flow.source("numbers", &source)?;
-            numbers.clone().sink("table", &sink)?;
-            numbers.sink("files", &files)
-        })
-    });
-    let lines = || -> usize {
-        let parts = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|part| part.path());
-        let parts = parts.filter(|part| part.extension().is_some_and(|end| end == "jsonl"));
-        parts.map(|part| std::fs::read_to_string(part).unwrap().lines().count()).sum()
-    };
+    let source = Generator::new(COUNT, numbered).rate(2500.0);
+    let job = Beside::start(settings(&checkpoints), source, sink, &folder);
     until("rows are there", || numbers(&server, "select count(*) from numbers")[0] > 0);
     server.signal("STOP").unwrap();
     // Lines of twenty epochs come, while the table gets none.
-    let before = lines();
-    until("the other sink goes on", || lines() > before + 5000);
+    job.goes_on(5000);
     server.signal("CONT").unwrap();
-    running.join().unwrap().unwrap();
+    assert_eq!(job.ended(), COUNT as usize);
     assert!(numbers(&server, "select id from numbers order by id").into_iter().eq(0..COUNT as i64));
-    assert_eq!(lines(), COUNT as usize);
 }
 
 /// A constraint that only the server checks: the job stops with all that the server says, and goes on once the row fits.

@@ -12,6 +12,7 @@ use tidemill::prelude::*;
 use tidemill::redis::{RedisServer, RedisWrite};
 
 use crate::server::{Running, connection, server};
+use tests::beside::Beside;
 use tests::crashes::wait;
 use tests::until;
 
@@ -115,31 +116,16 @@ fn a_server_that_is_away_at_the_start_is_waited_for() {
 fn a_server_that_hangs_holds_up_no_other_sink() {
     const COUNT: u64 = 20_000;
     let Some(running) = server() else { return };
+    let source = Generator::new(COUNT, numbered).rate(2500.0);
     let folder = running.scratch.path().join("parts");
-    let (sink, files) = (stream(running.at()), FileSink::json_lines(&folder));
-    let job = Job::new("hangs", settings(&checkpoints(&running)));
-    let job = std::thread::spawn(move || {
-        let source = Generator::new(COUNT, numbered).rate(2500.0);
-        job.run(move |flow| {
-            let numbers = flow.source("numbers", &source)?;
-            numbers.clone().sink("stream", &sink)?;
-            numbers.sink("files", &files)
-        })
-    });
-    let lines = || -> usize {
-        let parts = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|part| part.path());
-        let parts = parts.filter(|part| part.extension().is_some_and(|end| end == "jsonl"));
-        parts.map(|part| std::fs::read_to_string(part).unwrap().lines().count()).sum()
-    };
+    let job = Beside::start(settings(&checkpoints(&running)), source, stream(running.at()), &folder);
     until("entries are there", || running.query::<u64>("XLEN numbers") > 0);
     running.server.signal("STOP").unwrap();
     // Lines of twenty epochs come, while the stream gets no entry.
-    let before = lines();
-    until("the other sink goes on", || lines() > before + 5000);
+    job.goes_on(5000);
     running.server.signal("CONT").unwrap();
-    job.join().unwrap().unwrap();
+    assert_eq!(job.ended(), COUNT as usize);
     each_once(&running, COUNT);
-    assert_eq!(lines(), COUNT as usize);
 }
 
 /// A failover: the server is a replica for a while, which refuses writes, and is the master again. (hibiken/asynq#854: the

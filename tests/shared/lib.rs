@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "it is not published, and read beside the tests that use it")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod beside;
 pub mod control;
 pub mod crashes;
 pub mod drifting;

@@ -13,6 +13,7 @@ use tidemill::job::JobSettings;
 use tidemill::prelude::*;
 
 use crate::server::{Reply, Request, Server};
+use tests::beside::Beside;
 use tests::crashes::wait;
 use tests::until;
 
@@ -258,38 +259,25 @@ fn a_server_that_hangs_holds_up_no_other_sink() {
     const COUNT: u64 = 10_000;
     let server = Server::taking();
     let scratch = tempfile::tempdir().unwrap();
-    let folder = scratch.path().join("parts");
     let hundred = NonZeroUsize::new(100).unwrap();
-    let (hook, files) = (sink(&server).json_array(hundred), FileSink::json_lines(&folder));
-    let job = Job::new("hangs", settings(&scratch.path().join("checkpoints")));
-    let job = std::thread::spawn(move || {
-        let source = Generator::new(COUNT, numbered).rate(2000.0);
-        job.run(move |flow| {
-            let numbers = flow.source("numbers", &source)?;
-            numbers.clone().sink("hook", &hook)?;
-            numbers.sink("files", &files)
-        })
-    });
-    let lines = || -> usize {
-        let parts = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|part| part.path());
-        let parts = parts.filter(|part| part.extension().is_some_and(|end| end == "jsonl"));
-        parts.map(|part| std::fs::read_to_string(part).unwrap().lines().count()).sum()
-    };
+    let source = Generator::new(COUNT, numbered).rate(2000.0);
+    let hook = sink(&server).json_array(hundred);
+    let job = Beside::start(settings(&scratch.path().join("checkpoints")), source, hook, &scratch.path().join("parts"));
     until("requests come", || !server.requests().is_empty());
     server.answer(|_| Reply::Nothing);
     // Each worker has a request under way at most, which is not answered.
-    let (before, requests) = (lines(), server.requests().len());
-    until("the other sink goes on", || lines() > before + 3000);
+    let requests = server.requests().len();
+    job.goes_on(3000);
     assert!(server.requests().len() <= requests + 4, "{} after {requests}", server.requests().len());
     server.leave();
     server.answer(|_| Reply::Status(200));
     server.come_back();
-    job.join().unwrap().unwrap();
+    let lines = job.ended();
     let records: usize = by_key(&server.requests())
         .values()
         .map(|body| serde_json::from_str::<Vec<Numbered>>(body).unwrap().len())
         .sum();
-    assert_eq!((records, lines()), (COUNT as usize, COUNT as usize));
+    assert_eq!((records, lines), (COUNT as usize, COUNT as usize));
 }
 
 #[test]
