@@ -91,7 +91,7 @@ fn what_is_no_view_is_refused_before_the_first_record() {
         let scratch = tempfile::tempdir_in(running.scratch.path()).unwrap();
         let (sink, source) = (RedisSink::<T>::new(running.at(), key, write), vec_source(Vec::<(EventTime, T)>::new()));
         let job = Job::new("feast", settings(scratch.path()));
-        job.run(move |flow| flow.source("in", &source)?.sink("out", &sink)).unwrap_err().to_string()
+        job.run(move |flow| flow.source("in", &source)?.sink("out", &sink)).unwrap_err().report()
     }
     for (error, says) in [
         (refused::<Stats>(&running, "driver:{driver_id}", feast("s")), "the key names the entities and nothing else"),

@@ -195,7 +195,7 @@ mod tests {
             |ms: i64| view("stats", &["driver_id"]).command(&stats(), EventTime(ms)).map(|command| hex(&command[3]));
         assert_eq!(time(0).unwrap(), "");
         assert_eq!(time(1000).unwrap(), "0801");
-        assert_eq!(time(999).unwrap(), "10c0a7addc03");
+        assert_eq!(time(999).unwrap(), "10c08faedc03");
         assert!(time(-1).unwrap_err().contains("before 1970"));
     }
 

@@ -45,7 +45,8 @@ local function time_of(text)
     local tag, value, unit, byte = string.byte(text, at), 0, 1, nil
     repeat
       at = at + 1
-      byte = string.byte(text, at) or 0
+      byte = string.byte(text, at)
+      if not byte then return -1, 0 end
       value, unit = value + byte % 128 * unit, unit * 128
     until byte < 128
     times[tag], at = value, at + 1

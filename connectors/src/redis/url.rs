@@ -236,7 +236,7 @@ mod tests {
             ("redis://h?key=", "has no value"),
             ("redis://h?key=a&key=b", "\"key\" is there twice"),
             ("redis://h?key=a&expire=1h", "no option is called \"expire\" (there are: key, command,"),
-            ("redis://h?key=a&command=incr", "can be set, hset, zadd or xadd"),
+            ("redis://h?key=a&command=incr", "can be set, hset, zadd, xadd or feast"),
             ("redis://h?key=a&command=zadd&member=m", "needs score="),
             ("redis://h?key=a&command=xadd&ttl=1h", "ttl= is not for command=xadd"),
             ("redis://h?key=a&max-len=5", "max-len= is not for command=set"),
