@@ -105,6 +105,24 @@ fn what_is_no_view_is_refused_before_the_first_record() {
     }
 }
 
+/// Views that have the same entities are written by jobs whose sinks have the same name.
+#[test]
+fn each_view_has_markers_of_its_own() {
+    let Some(running) = server() else { return };
+    for view in ["stats", "other"] {
+        let feast = RedisWrite::Feast { project: "demo".into(), view: view.into(), ttl: None };
+        let sink = RedisSink::new(running.at(), "{driver_id}", feast);
+        let source = vec_source(vec![(EventTime(1_000), Stats { driver_id: 7, trips: Some(1) })]);
+        let one = JobSettings { workers: 1, ..settings(&running.scratch.path().join(view)) };
+        Job::new("feast", one).run(move |flow| flow.source("stats", &source)?.sink("out", &sink)).unwrap();
+    }
+    let mut markers: Vec<String> = running.query("KEYS tidemill:marker:*");
+    markers.sort();
+    assert_eq!(markers, ["tidemill:marker:demo:other.out:0", "tidemill:marker:demo:stats.out:0"]);
+    let fields: Vec<Vec<u8>> = redis::cmd("HKEYS").arg(KEY).query(&mut running.connection()).unwrap();
+    assert!(fields.contains(&TIME.to_vec()) && fields.contains(&b"_ts:other".to_vec()) && fields.len() == 4);
+}
+
 #[test]
 fn a_url_says_it() {
     let url: RedisUrl = "redis://h/0?key={driver_id}&command=feast&project=demo&view=stats&ttl=7d".parse().unwrap();

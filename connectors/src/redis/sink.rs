@@ -94,7 +94,8 @@ impl<T: Data> RedisSink<T> {
     }
 
     /// Sets the name of the sink's markers. It must be the same at every start of the job, and no other job may use it in
-    /// this database. Default: the template of the key and the name of the sink, `card:{id}.out`.
+    /// this database. Default: the template of the key and the name of the sink, `card:{id}.out`; of Feast's layout its project
+    /// and view in place of the key, `demo:stats.out`.
     #[must_use]
     pub fn marker(mut self, name: impl Into<String>) -> Self {
         self.settings.marker = Some(name.into());
@@ -128,7 +129,11 @@ impl<T: Data> RedisSink<T> {
 
 impl Settings {
     fn marker(&self, sink: &str) -> String {
-        self.marker.clone().unwrap_or_else(|| format!("{}.{sink}", self.key))
+        self.marker.clone().unwrap_or_else(|| match &self.write {
+            // Views often have the same entities.
+            RedisWrite::Feast { project, view, .. } => format!("{project}:{view}.{sink}"),
+            _ => format!("{}.{sink}", self.key),
+        })
     }
 
     /// Returns the target of outboxes whose output the server has confirmed up to an epoch.

@@ -24,7 +24,7 @@ use crate::url_options::Options;
 /// | `project`, `view` | with `feast`: the project and the feature view; `key` names the entities |
 /// | `password-file`, `password-env` | where the password is: a file, or an environment variable |
 /// | `ca` | with `rediss://`: a file with the certificate of the authority that has signed the server's |
-/// | `marker` | the name of the sink's markers; default: the key and the name of the sink |
+/// | `marker` | the name of the sink's markers; default: the key (with `feast` the project and view) and the name of the sink |
 /// | `batch-bytes` | how many bytes of rows a script writes at most; default: 1048576 |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisUrl {
