@@ -1,7 +1,8 @@
 //! Addresses of this machine for servers that a test starts.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 
 /// Returns different addresses at which a server can listen. For the next minute the system gives them to nobody
 /// who asks for any free port.
@@ -16,8 +17,15 @@ pub fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
         let (accepted, _) = listener.accept()?;
         drop(accepted);
         drop(client);
+        close(listener)?;
     }
     Ok(addresses)
+}
+
+/// Ends a listener. A process that another thread is starting has it, too, until it runs its program: if this one were only
+/// dropped, connections would still be accepted for a moment, and a server that is waited for would seem to be ready.
+fn close(listener: TcpListener) -> io::Result<()> {
+    TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both)
 }
 
 /// Returns one of [`free_addresses`].
@@ -29,6 +37,17 @@ pub fn free_address() -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listener_that_another_process_has_too_is_closed_for_all() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let (address, theirs) = (listener.local_addr().unwrap(), listener.try_clone().unwrap());
+        close(listener).unwrap();
+        assert!(TcpStream::connect(address).is_err());
+        // Its port can be had, though that one is still there.
+        TcpListener::bind(address).unwrap();
+        drop(theirs);
+    }
 
     #[test]
     #[cfg_attr(not(target_os = "linux"), ignore = "how a port is kept was seen on Linux only")]
