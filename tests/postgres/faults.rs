@@ -1,6 +1,5 @@
 //! Servers that restart, that hang, and that refuse rows while a job runs.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +9,7 @@ use tidemill::prelude::*;
 use crate::server::{alone, database, execute, numbers, query, server};
 use tests::beside::Beside;
 use tests::crashes::wait;
+pub use tests::short_epochs as settings;
 use tests::until;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,15 +20,6 @@ pub struct Numbered {
 
 pub fn numbered(n: u64) -> (EventTime, Numbered) {
     (EventTime(n as i64), Numbered { id: n as i64, name: format!("number {n}\t\\") })
-}
-
-pub fn settings(checkpoints: &Path) -> JobSettings {
-    JobSettings {
-        workers: 2,
-        checkpoint_dir: Some(checkpoints.to_owned()),
-        checkpoint_interval: Duration::from_millis(100),
-        ..JobSettings::default()
-    }
 }
 
 const TABLE: &str = "create table numbers (id bigint not null, name text not null)";

@@ -1,19 +1,18 @@
 //! Servers that restart, that hang, are replicas for a while, or have no memory while a job runs.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use testkit::redis::Redis;
-use tidemill::job::JobSettings;
 use tidemill::prelude::*;
 use tidemill::redis::{RedisServer, RedisWrite};
 
 use crate::server::{Running, connection, server};
 use tests::beside::Beside;
 use tests::crashes::wait;
+pub use tests::short_epochs as settings;
 use tests::until;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,15 +23,6 @@ pub struct Numbered {
 
 pub fn numbered(n: u64) -> (EventTime, Numbered) {
     (EventTime(n as i64), Numbered { id: n as i64, name: format!("number {n}\r\n\0") })
-}
-
-pub fn settings(checkpoints: &Path) -> JobSettings {
-    JobSettings {
-        workers: 2,
-        checkpoint_dir: Some(checkpoints.to_owned()),
-        checkpoint_interval: Duration::from_millis(100),
-        ..JobSettings::default()
-    }
 }
 
 /// Returns a sink that appends to the stream `numbers`, in several batches an epoch.

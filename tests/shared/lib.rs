@@ -4,12 +4,27 @@
 #![allow(missing_docs, reason = "it is not published, and read beside the tests that use it")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::path::Path;
+use std::time::Duration;
+
+use tidemill::job::JobSettings;
+
 pub mod beside;
 pub mod control;
 pub mod crashes;
 pub mod drifting;
 pub mod model;
 pub mod prometheus;
+
+/// Returns the settings of a job with two workers and short epochs.
+pub fn short_epochs(checkpoints: &Path) -> JobSettings {
+    JobSettings {
+        workers: 2,
+        checkpoint_dir: Some(checkpoints.to_owned()),
+        checkpoint_interval: Duration::from_millis(100),
+        ..JobSettings::default()
+    }
+}
 
 /// Waits until the condition is true. The test fails after a minute.
 pub fn until(what: &str, mut is: impl FnMut() -> bool) {

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use tidemill::prelude::*;
 use crate::server::{Reply, Request, Server};
 use tests::beside::Beside;
 use tests::crashes::wait;
+pub use tests::short_epochs as settings;
 use tests::until;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,15 +25,6 @@ pub struct Numbered {
 
 pub fn numbered(n: u64) -> (EventTime, Numbered) {
     (EventTime(n as i64), Numbered { id: n, name: format!("number {n}\r\n\"ü\"") })
-}
-
-pub fn settings(checkpoints: &Path) -> JobSettings {
-    JobSettings {
-        workers: 2,
-        checkpoint_dir: Some(checkpoints.to_owned()),
-        checkpoint_interval: Duration::from_millis(100),
-        ..JobSettings::default()
-    }
 }
 
 pub fn sink(server: &Server) -> WebhookSink<Numbered> {

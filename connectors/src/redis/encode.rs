@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tidemill_engine::{Data, EventTime};
 
-use super::feast::{View, check_view};
+use super::feast::View;
 use super::key::KeyTemplate;
 use super::rows::{self, Arguments};
 use super::text::{Field, fields};
@@ -96,6 +96,8 @@ impl RedisWrite {
 pub(super) struct RowEncoder {
     key: KeyTemplate,
     write: RedisWrite,
+    /// The view of Feast, if that is what is written.
+    view: Option<View>,
 }
 
 impl RowEncoder {
@@ -118,13 +120,16 @@ impl RowEncoder {
                 return Err(format!("the score \"{score}\" is of type {kind}, and must be a number"));
             }
         }
-        if let RedisWrite::Feast { project, view, .. } = &write {
-            check_view(&key, &fields, (project, view))?;
-        }
+        let view = match &write {
+            RedisWrite::Feast { project, view, ttl } => {
+                Some(View::new(&key, &fields, (project, view), ttl.map(in_ms))?)
+            }
+            _ => None,
+        };
         if let Some(ttl) = write.ttl().filter(|ttl| ttl.as_millis() == 0 || *ttl > MAX_TTL) {
             return Err(format!("the ttl is {ttl:?}, and must be from 1 ms to 100 years"));
         }
-        Ok(Self { key, write })
+        Ok(Self { key, write, view })
     }
 
     /// Appends a record's row, and returns the key of what it replaces, if it replaces anything. Nothing is appended if the
@@ -135,16 +140,10 @@ impl RowEncoder {
         time: EventTime,
         rows: &mut Vec<u8>,
     ) -> Result<Option<Vec<u8>>, String> {
-        let (commands, replaced) = match &self.write {
+        let (commands, replaced) = match &self.view {
             // The newest by event time stays, and not the last one: each is a row.
-            RedisWrite::Feast { project, view, ttl } => {
-                let mut entities: Vec<&str> = self.key.fields().collect();
-                entities.sort_unstable();
-                let ttl = ttl.map(in_ms);
-                let view = View { project, name: view, entities: &entities, ttl };
-                (vec![view.command(record, time)?], None)
-            }
-            _ => self.fields_as_text(record)?,
+            Some(view) => (vec![view.command(record, time)?], None),
+            None => self.fields_as_text(record)?,
         };
         let arguments = || commands.iter().flatten();
         let bytes: usize = arguments().map(Vec::len).sum();
@@ -228,6 +227,7 @@ impl RowEncoder {
                 }
                 return Ok((vec![entry], None));
             }
+            // Its view has the command.
             RedisWrite::Feast { .. } => Vec::new(),
         };
         Ok((commands, Some(key)))

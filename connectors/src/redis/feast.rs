@@ -13,7 +13,7 @@ use prost::encoding;
 use serde::Serialize;
 use tidemill_engine::EventTime;
 
-use super::feast_value::{OneValue, Value};
+use super::feast_value::{NESTED, OneValue, Value};
 use super::key::KeyTemplate;
 use super::rows::Arguments;
 use crate::each_field::{EachField, Refused, each_field};
@@ -23,16 +23,46 @@ use crate::fields::{Field as FieldType, Kind};
 const COMMAND: &[u8] = b"FEAST";
 
 /// The view whose features are written.
-pub(super) struct View<'v> {
-    pub(super) project: &'v str,
-    pub(super) name: &'v str,
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    project: String,
+    name: String,
     /// The fields that are entities, in the order of their names.
-    pub(super) entities: &'v [&'v str],
+    entities: Vec<String>,
     /// When the key expires, in milliseconds.
-    pub(super) ttl: Option<Vec<u8>>,
+    ttl: Option<Vec<u8>>,
 }
 
-impl View<'_> {
+impl View {
+    /// Returns the view of which a record with these fields is the features, unless it cannot be. The key names the entities.
+    pub(super) fn new(
+        key: &KeyTemplate,
+        fields: &[FieldType],
+        (project, name): (&str, &str),
+        ttl: Option<Vec<u8>>,
+    ) -> Result<Self, String> {
+        if project.is_empty() || name.is_empty() {
+            return Err("the project or the view of Feast has no name".to_owned());
+        }
+        if !key.is_fields_only() {
+            return Err("with Feast the key names the entities and nothing else, as {driver_id} does".to_owned());
+        }
+        let mut entities: Vec<String> = key.fields().map(str::to_owned).collect();
+        entities.sort_unstable();
+        let is_entity = |field: &FieldType| entities.iter().any(|name| name == field.name);
+        if fields.iter().all(is_entity) {
+            return Err("all fields of the record are entities, and none is a feature".to_owned());
+        }
+        for field in fields {
+            match field.kind {
+                Some(Kind::Nested) => return Err(format!("field \"{}\" {NESTED}", field.name)),
+                Some(Kind::Bool | Kind::Float) if is_entity(field) => return Err(no_entity(field.name)),
+                _ => {}
+            }
+        }
+        Ok(Self { project: project.to_owned(), name: name.to_owned(), entities, ttl })
+    }
+
     /// Returns the command that writes a record, if the view has nothing newer of these entities.
     pub(super) fn command(&self, record: &impl Serialize, time: EventTime) -> Result<Arguments, String> {
         let mut fields = Fields(Vec::new());
@@ -44,7 +74,7 @@ impl View<'_> {
         let mut command = vec![COMMAND.to_vec(), self.key(&fields.0)?, format!("_ts:{}", self.name).into_bytes()];
         command.extend([timestamp(seconds, nanos), seconds.to_string().into_bytes(), nanos.to_string().into_bytes()]);
         command.push(self.ttl.clone().unwrap_or_default());
-        for (name, value) in fields.0.iter().filter(|(name, _)| !self.entities.contains(name)) {
+        for (name, value) in fields.0.iter().filter(|(name, _)| self.entities.iter().all(|entity| entity != name)) {
             let hash = murmur3::murmur3_32(&mut format!("{}:{name}", self.name).as_bytes(), 0);
             command.extend([hash.map_err(|e| e.to_string())?.to_le_bytes().to_vec(), value.encoded()]);
         }
@@ -54,17 +84,17 @@ impl View<'_> {
     fn key(&self, fields: &[(&'static str, Value)]) -> Result<Vec<u8>, String> {
         let number = |count: usize| u32::try_from(count).map(u32::to_le_bytes).map_err(|e| e.to_string());
         let mut key = number(self.entities.len())?.to_vec();
-        for name in self.entities {
+        for name in &self.entities {
             key.extend([&STRING.to_le_bytes()[..], &number(name.len())?, name.as_bytes()].concat());
         }
-        for name in self.entities {
+        for name in &self.entities {
             let value = fields.iter().find(|(field, _)| field == name).map(|(_, value)| value);
             let (kind, bytes) = match value {
                 Some(Value::Text(text)) => (STRING, text.as_bytes().to_vec()),
                 Some(Value::Bytes(bytes)) => (BYTES, bytes.clone()),
                 Some(Value::Integer(number)) => (INT64, number.to_le_bytes().to_vec()),
                 Some(Value::Null) | None => return Err(format!("field \"{name}\" is null, and is an entity")),
-                Some(_) => return Err(format!("field \"{name}\" is neither a text nor an integer, and is an entity")),
+                Some(_) => return Err(no_entity(name)),
             };
             key.extend([&kind.to_le_bytes()[..], &number(bytes.len())?, &bytes].concat());
         }
@@ -73,32 +103,8 @@ impl View<'_> {
     }
 }
 
-/// Checks that a record can be the features of a view.
-pub(super) fn check_view(key: &KeyTemplate, fields: &[FieldType], (project, view): (&str, &str)) -> Result<(), String> {
-    if project.is_empty() || view.is_empty() {
-        return Err("the project or the view of Feast has no name".to_owned());
-    }
-    if !key.is_fields_only() {
-        return Err("with Feast the key names the entities and nothing else, as {driver_id} does".to_owned());
-    }
-    let is_entity = |field: &&FieldType| key.fields().any(|name| name == field.name);
-    if fields.iter().all(|field| is_entity(&field)) {
-        return Err("all fields of the record are entities, and none is a feature".to_owned());
-    }
-    let is_wrong = |field: &&FieldType| match field.kind {
-        Some(Kind::Nested) => true,
-        Some(Kind::Bool | Kind::Float) => is_entity(field),
-        _ => false,
-    };
-    match fields.iter().find(is_wrong) {
-        Some(FieldType { name, kind: Some(Kind::Nested) }) => {
-            Err(format!("field \"{name}\" is nested, and a feature is one value"))
-        }
-        Some(FieldType { name, .. }) => {
-            Err(format!("field \"{name}\" is neither a text nor an integer, and is an entity"))
-        }
-        None => Ok(()),
-    }
+fn no_entity(name: &str) -> String {
+    format!("field \"{name}\" is neither a text nor an integer, and is an entity")
 }
 
 /// Types of values, as of `feast.types.ValueType`.
@@ -153,8 +159,9 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn view(name: &'static str, entities: &'static [&'static str]) -> View<'static> {
-        View { project: "demo", name, entities, ttl: Some(b"60000".to_vec()) }
+    fn view(name: &str, entities: &[&str]) -> View {
+        let entities = entities.iter().map(|name| (*name).to_owned()).collect();
+        View { project: "demo".to_owned(), name: name.to_owned(), entities, ttl: Some(b"60000".to_vec()) }
     }
 
     /// What `write_to_online_store` of Feast 0.67.0 (mmh3 5.3.1) left in Redis for the same rows, read with HGETALL.
@@ -201,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_is_no_entity_is_refused_with_the_field() {
-        let refused = |stats: Stats, entities| view("stats", entities).command(&stats, TIME).unwrap_err();
+        let refused = |stats: Stats, entities: &[&str]| view("stats", entities).command(&stats, TIME).unwrap_err();
         assert!(refused(Stats { driver_id: None, ..stats() }, &["driver_id"]).contains("\"driver_id\" is null"));
         assert!(refused(stats(), &["acc"]).contains("\"acc\" is neither a text nor an integer"));
     }

@@ -40,8 +40,11 @@ pub(super) struct OneValue;
 
 type Nested = Impossible<Value, Refused>;
 
+/// What is wrong with a list, a map or a struct.
+pub(super) const NESTED: &str = "is nested, and a feature is one value";
+
 fn nested<T>() -> Result<T, Refused> {
-    Err(Refused("is nested, and a feature is one value".to_owned()))
+    Err(Refused(NESTED.to_owned()))
 }
 
 fn integer<N: TryInto<i64> + Copy + std::fmt::Display>(number: N) -> Result<Value, Refused> {

@@ -20,8 +20,9 @@ use crate::outbox::{Failure, damaged, retried, within};
 
 /// The time by which a request may be late to notice that its own time is over.
 const SLACK: Duration = Duration::from_secs(5);
-/// The least time for an answer, however little is left of the patience.
-const LEAST: Duration = Duration::from_millis(100);
+/// The least time for an answer, however little is left of the patience: otherwise the last error says that the time was short,
+/// and not what is wrong.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// The identity of the requests in a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
