@@ -132,7 +132,7 @@ fn kills_during_a_rollout_do_not_begin_it_anew() {
     let (models, settings) = (scratch.path().join("models"), scratch.path().join("settings.json"));
     three_versions(&models);
     let steps = json!({
-        "shadow_records": 500, "shadow_interval": "1h", "steps": [0.2, 0.5], "interval": "2h", "min_records": 50,
+        "shadow_records": 500, "shadow_interval": "1h", "steps": [0.2, 0.5], "interval": "12h", "min_records": 500,
     });
     std::fs::write(&settings, steps.to_string()).expect("a file");
     let count = 60_000;

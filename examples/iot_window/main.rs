@@ -1,8 +1,9 @@
 //! Watches machines: an isolation forest scores 10-second windows of eight signals and reports anomalies.
 //!
 //! ```text
-//! readings ─▶ by machine: 10 s windows of mean, std, max, min ─▶ score ─┬─▶ predictions
-//!                  └─▶ late readings, counted                           └─▶ alerts
+//! readings ─▶ by machine: 10 s windows of mean, std, max, min ─▶ score ─┬─▶ predictions: all of them
+//!                  └─▶ late readings, counted                           ├─▶ alerts: below the threshold
+//!                                                                       └─▶ normal: the others
 //! ```
 
 mod signals;
@@ -55,6 +56,9 @@ struct Args {
     /// A score below this is an alert: the isolation forest's decision function is negative for outliers.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     threshold: f32,
+    /// Where the windows go that are no alerts: a folder, or postgres://user@host/database?table=NAME.
+    #[arg(long, value_name = "DIR|KAFKA|POSTGRES")]
+    normal: Option<Place>,
     /// Where readings go that came after their window was forgotten.
     #[arg(long, value_name = "DIR|KAFKA")]
     late: Option<Place>,
@@ -122,7 +126,11 @@ fn build(flow: &Flow<'_>, args: &Args, input: &Input, model: Option<&Model>) -> 
         });
         let threshold = args.threshold;
         let machine = |prediction: &Prediction| prediction.machine_id.to_string();
-        write(predictions.clone().filter(move |p| p.score < threshold), "alerts", common.alerts.as_ref(), machine)?;
+        let (alerts, normal) = predictions.clone().split(move |p| p.score < threshold);
+        write(alerts, "alerts", common.alerts.as_ref(), machine)?;
+        if args.normal.is_some() {
+            write(normal, "normal", args.normal.as_ref(), machine)?;
+        }
         common.write_predictions(predictions, machine)?;
     } else {
         let examples = windows.results.map(|Windowed { key: machine_id, window, value, .. }| {

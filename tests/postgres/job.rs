@@ -17,7 +17,7 @@ const SECONDS: &str = "100";
 /// The score and the number of readings of each machine's window.
 pub type Windows = BTreeMap<(String, i64), (f32, i64)>;
 
-fn simulated() -> Command {
+pub fn simulated() -> Command {
     let mut command = example("iot_window");
     command.args(["--machines", MACHINES, "--seconds", SECONDS]);
     command
@@ -27,12 +27,14 @@ fn simulated() -> Command {
 pub fn expected(scratch: &Path) -> Windows {
     let folder = scratch.join("expected");
     finish(simulated().arg("--predictions").arg(&folder));
-    let window = |line: &String| {
-        let line: Value = serde_json::from_str(line).unwrap();
-        let key = (line["machine_id"].as_str().unwrap().to_owned(), line["window_start"].as_i64().unwrap());
-        (key, (line["score"].as_f64().unwrap() as f32, line["count"].as_i64().unwrap()))
-    };
-    lines(&folder).iter().map(window).collect()
+    lines(&folder).iter().map(window_of).collect()
+}
+
+/// Returns the window of a line of predictions.
+pub fn window_of(line: &String) -> ((String, i64), (f32, i64)) {
+    let line: Value = serde_json::from_str(line).unwrap();
+    let key = (line["machine_id"].as_str().unwrap().to_owned(), line["window_start"].as_i64().unwrap());
+    (key, (line["score"].as_f64().unwrap() as f32, line["count"].as_i64().unwrap()))
 }
 
 /// Makes the tables empty, and forgets their markers.

@@ -9,5 +9,6 @@
 mod crash;
 mod faults;
 mod job;
+mod pipeline;
 mod refused;
 mod server;

@@ -18,6 +18,8 @@ const LIMIT: Duration = Duration::from_mins(20);
 /// Number of programs that run side by side. It is above one, because many tests wait for brokers, for jobs that they
 /// killed, and for timeouts.
 const SIDE_BY_SIDE: usize = 2;
+/// Number of lines repeated at the end of a program that failed without a list of its failed tests.
+const LINES_OF_FAILURE: usize = 40;
 /// The programs that are started first, because they take longest.
 const FIRST: [&str; 5] = [
     "tests/kafka/main.rs",
@@ -61,10 +63,13 @@ pub fn run() -> Result<()> {
     } else {
         println!("{} tests were NOT RUN:\n{}", report.not_run.len(), report.not_run.join("\n"));
     }
-    if !report.failures.is_empty() {
-        bail!("failed: {}", report.failures.join(", "));
+    if report.failures.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    // What failed is said once more, since often only the end of a long output is kept.
+    report.failures.iter().for_each(|(name, text)| println!("\n     Failed: {name}\n{text}"));
+    let names: Vec<&str> = report.failures.iter().map(|(name, _)| &**name).collect();
+    bail!("failed: {}", names.join(", "))
 }
 
 /// Runs a test program. The output of its tests is shown if one of them fails.
@@ -124,7 +129,8 @@ struct Report {
     /// Each test, with the seconds that it took.
     tests: Vec<(String, f64)>,
     not_run: Vec<String>,
-    failures: Vec<String>,
+    /// Each program that failed, with what it said of it.
+    failures: Vec<(String, String)>,
 }
 
 impl Report {
@@ -136,7 +142,7 @@ impl Report {
         self.tests.extend(times.map(|(test, seconds)| (format!("{program}: {test}"), seconds)));
         self.programs.push((program.to_owned(), took));
         if !well {
-            self.failures.push(program.to_owned());
+            self.failures.push((program.to_owned(), said_of_failures(text)));
         }
     }
 
@@ -157,6 +163,15 @@ impl Report {
     }
 }
 
+/// Returns what a test program prints of its failed tests, below the lines of all tests; the last lines of a program
+/// that ended before it printed that.
+fn said_of_failures(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let begin = lines.iter().position(|line| *line == "failures:");
+    let begin = begin.unwrap_or_else(|| lines.len().saturating_sub(LINES_OF_FAILURE));
+    lines[begin..].join("\n")
+}
+
 /// Returns the name of a test and the seconds that it took, from a line `test NAME ... ok <1.234s>`.
 fn timed(line: &str) -> Option<(&str, f64)> {
     let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
@@ -170,7 +185,7 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use super::output_within;
+    use super::{output_within, said_of_failures};
     use crate::root;
     use crate::tools::rust_files;
 
@@ -182,6 +197,13 @@ mod tests {
         assert_eq!((text.as_str(), status), ("begun\n", None));
         let (text, status) = output_within(Duration::from_mins(10), Command::new("echo").arg("all")).unwrap();
         assert!(text == "all\n" && status.unwrap().success());
+    }
+
+    #[test]
+    fn what_a_program_said_of_its_failures_is_found() {
+        let text = "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\nleft: 1\n\nfailures:\n    b\n";
+        assert!(said_of_failures(text).starts_with("failures:\n\n---- b stdout ----\nleft: 1\n"));
+        assert_eq!(said_of_failures("begun\nAborted"), "begun\nAborted");
     }
 
     /// Each row of the page names the test that proves it. A row whose test is gone or renamed would be only a claim.
