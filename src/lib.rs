@@ -178,7 +178,7 @@ pub mod prelude {
     #[cfg(feature = "postgres")]
     pub use crate::postgres::PostgresSink;
     #[cfg(feature = "redis")]
-    pub use crate::redis::RedisSink;
+    pub use crate::redis::{RedisSink, RedisStreamSource};
     pub use crate::source::MaxMalformed;
     #[cfg(feature = "webhook")]
     pub use crate::webhook::WebhookSink;

@@ -51,6 +51,8 @@ mod mqtt {}
 mod postgres {}
 #[doc = include_str!("../docs/connectors/redis.md")]
 mod redis {}
+#[doc = include_str!("../docs/connectors/redis_stream.md")]
+mod redis_stream {}
 #[doc = include_str!("../docs/connectors/webhook.md")]
 mod webhook {}
 #[doc = include_str!("../docs/connectors/memory.md")]

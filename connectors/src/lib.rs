@@ -40,7 +40,7 @@ pub mod webhook;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresSink;
 #[cfg(feature = "redis")]
-pub use self::redis::RedisSink;
+pub use self::redis::{RedisSink, RedisStreamSource};
 pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile, RollSettings};
 pub use generator::Generator;
 #[cfg(feature = "kafka")]

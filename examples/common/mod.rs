@@ -2,15 +2,19 @@
 
 #[cfg(feature = "parquet")]
 mod lake;
+mod live;
 mod place;
 #[cfg(feature = "kafka")]
 mod produce;
 mod rows;
 #[cfg(feature = "kafka")]
 mod topic;
+mod written;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+#[cfg(any(feature = "mqtt", feature = "postgres", feature = "redis", feature = "webhook"))]
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -23,9 +27,16 @@ pub use tidemill::cli::exit;
 
 #[cfg(feature = "parquet")]
 pub use lake::LakeArgs;
+pub use live::Live;
 pub use place::{Input, Place, write, write_dead_letters};
 #[cfg(feature = "kafka")]
 pub use topic::topic_source;
+
+/// Returns what a text names, or what is wrong with it.
+#[cfg(any(feature = "mqtt", feature = "postgres", feature = "redis", feature = "webhook"))]
+fn parsed<U: FromStr<Err: ToString>, P>(text: &str, place: impl Fn(U) -> P) -> Result<P, String> {
+    text.parse().map(place).map_err(|error| error.to_string())
+}
 
 /// Returns the path of a model of this repository: in the current folder, or else where the program was compiled, which
 /// may be another clone that shares the target folder.
@@ -40,7 +51,7 @@ pub struct CommonArgs {
     /// Keeps reading as the input grows, until stopped. Topics are always followed.
     #[arg(long, requires = "input")]
     pub follow: bool,
-    /// Stops at the end that the partitions of a topic have when the job starts.
+    /// Stops at the end that the partitions of a topic, or streams, have when the job starts.
     #[cfg(feature = "kafka")]
     #[arg(long, requires = "input", conflicts_with = "follow")]
     pub until_end: bool,
@@ -175,23 +186,17 @@ impl CommonArgs {
         if self.until_end { topic.until_end() } else { topic }
     }
 
-    /// Returns the source of JSON messages of MQTT that the command line describes.
-    #[cfg(feature = "mqtt")]
-    pub fn mqtt_source<T: Data>(
-        &self,
-        url: &tidemill::mqtt::MqttUrl,
-        event_time: impl Fn(&T) -> EventTime + Send + Sync + 'static,
-    ) -> Result<MqttSource<T>, JobError> {
-        let source = MqttSource::at(url, tidemill::mqtt::json()).map_err(|e| JobError::Invalid(e.to_string()))?;
-        let source = source.event_time(event_time).max_malformed(self.malformed_limit());
-        // The option of the URL counts, unless there is the flag.
-        let bound = self.max_out_of_orderness;
-        Ok(if bound.is_zero() { source } else { source.max_out_of_orderness(bound) })
+    /// Returns whether inputs that go on are read to the end that they have at the start.
+    fn until_end(&self) -> bool {
+        #[cfg(feature = "kafka")]
+        return self.until_end;
+        #[cfg(not(feature = "kafka"))]
+        false
     }
 
     /// Returns the order in which a key sees its records.
     pub fn order(&self, input: &Input) -> Order {
-        let usual = if input.is_topic() { Order::Arrival } else { Order::EventTime };
+        let usual = if matches!(input, Input::Live(_)) { Order::Arrival } else { Order::EventTime };
         self.order.unwrap_or(usual)
     }
 
@@ -209,13 +214,8 @@ impl CommonArgs {
             let read = match input {
                 Input::Simulated => None,
                 Input::Files(paths) => Some(rows::from_csv(paths)?.into_iter()),
-                #[cfg(feature = "kafka")]
-                Input::Topic(url) => {
-                    return Err(JobError::Invalid(format!("--write-input does not copy topics ({url})")));
-                }
-                #[cfg(feature = "mqtt")]
-                Input::Mqtt(url) => {
-                    return Err(JobError::Invalid(format!("--write-input does not copy topics ({url})")));
+                Input::Live(url) => {
+                    return Err(JobError::Invalid(format!("--write-input does not copy what goes on ({url})")));
                 }
             };
             // Only one of the two has records.
@@ -226,16 +226,7 @@ impl CommonArgs {
                 Place::Path(path) => rows::to_file(path, records),
                 #[cfg(feature = "kafka")]
                 Place::Kafka(url) => produce::to_topic(url, self.rate, self.start_at_us, records, key),
-                #[cfg(feature = "mqtt")]
-                Place::Mqtt(url) => Err(JobError::Invalid(format!("--write-input: {url} is only read"))),
-                #[cfg(feature = "postgres")]
-                Place::Postgres(url) => Err(JobError::Invalid(format!("--write-input does not write tables ({url})"))),
-                #[cfg(feature = "redis")]
-                Place::Redis(url) => Err(JobError::Invalid(format!("--write-input does not write to Redis ({url})"))),
-                #[cfg(feature = "webhook")]
-                Place::Webhook(url) => {
-                    Err(JobError::Invalid(format!("--write-input does not send to a server ({url})")))
-                }
+                other => Err(JobError::Invalid(format!("--write-input: give a file or a topic, and not {other}"))),
             };
         }
         let snapshot = Job::new(name, self.job.clone()).run(build)?;

@@ -1,25 +1,20 @@
-//! Sources and destinations of records: a file or folder; with the feature `kafka`, a topic; with `mqtt`, topics to read; with
-//! `postgres`, a table to write to; with `redis`, keys to write to; with `webhook`, an HTTP server to send to.
+//! Sources and destinations of records: files and folders; topics, which are both; inputs that go on (`live`); and systems that
+//! are written to (`written`).
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 #[cfg(feature = "kafka")]
 use tidemill::kafka::KafkaUrl;
-#[cfg(feature = "mqtt")]
-use tidemill::mqtt::MqttUrl;
-#[cfg(feature = "postgres")]
-use tidemill::postgres::{PostgresUrl, PostgresUrlError};
 use tidemill::prelude::*;
-#[cfg(feature = "redis")]
-use tidemill::redis::{RedisUrl, RedisUrlError};
-#[cfg(feature = "webhook")]
-use tidemill::webhook::{WebhookUrl, WebhookUrlError};
 
+use super::live::Live;
 #[cfg(feature = "kafka")]
 use super::topic;
+use super::written::Written;
 
-/// A path, a topic, a table, keys or an HTTP server.
+/// A path or a URL.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// A file or folder.
@@ -27,65 +22,56 @@ pub enum Place {
     /// A topic.
     #[cfg(feature = "kafka")]
     Kafka(KafkaUrl),
-    /// Topics of MQTT, which are only read.
-    #[cfg(feature = "mqtt")]
-    Mqtt(MqttUrl),
-    /// A table.
-    #[cfg(feature = "postgres")]
-    Postgres(PostgresUrl),
-    /// Keys of Redis.
-    #[cfg(feature = "redis")]
-    Redis(RedisUrl),
-    /// An HTTP server.
-    #[cfg(feature = "webhook")]
-    Webhook(WebhookUrl),
+    /// What is only read.
+    Live(Live),
+    /// What is only written to.
+    Written(Written),
 }
+
+/// The schemes that programs know, each with the feature that it needs.
+const SCHEMES: [(&[&str], &str); 5] = [
+    (&["kafka"], "kafka"),
+    (&["mqtt", "mqtts"], "mqtt"),
+    (&["postgres", "postgresql"], "postgres"),
+    (&["redis", "rediss"], "redis"),
+    (&["webhook+https", "webhook+http"], "webhook"),
+];
+
+const LOOKS: &str = "give a path, kafka://host:port/topic, mqtt://host:port/topic, postgres://host:port/database?table=NAME, \
+    redis://host:port/0?key=NAME (or, to read, ?stream=NAME), or webhook+https://host/path";
 
 impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once("://") {
-            None => Ok(Self::Path(text.into())),
+        let Some((scheme, _)) = text.split_once("://") else { return Ok(Self::Path(text.into())) };
+        #[cfg(feature = "kafka")]
+        if scheme == "kafka" {
+            return text.parse().map(Self::Kafka).map_err(|e: tidemill::kafka::KafkaUrlError| e.to_string());
+        }
+        if let Some(live) = Live::parse(text) {
+            return live.map(Self::Live);
+        }
+        if let Some(written) = Written::parse(text) {
+            return written.map(Self::Written);
+        }
+        match SCHEMES.iter().find(|(schemes, _)| schemes.contains(&scheme)) {
+            Some((_, feature)) => {
+                Err(format!("this program knows no \"{scheme}://\": build it with the feature \"{feature}\""))
+            }
+            None => Err(format!("\"{scheme}://\" is not known: {LOOKS}")),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
             #[cfg(feature = "kafka")]
-            Some(("kafka", _)) => {
-                text.parse().map(Self::Kafka).map_err(|e: tidemill::kafka::KafkaUrlError| e.to_string())
-            }
-            #[cfg(not(feature = "kafka"))]
-            Some(("kafka", _)) => {
-                Err("this program reads and writes no topics: build it with the feature \"kafka\"".into())
-            }
-            #[cfg(feature = "mqtt")]
-            Some(("mqtt" | "mqtts", _)) => {
-                text.parse().map(Self::Mqtt).map_err(|e: tidemill::mqtt::MqttUrlError| e.to_string())
-            }
-            #[cfg(not(feature = "mqtt"))]
-            Some(("mqtt" | "mqtts", _)) => Err("this program reads no MQTT: build it with the feature \"mqtt\"".into()),
-            #[cfg(feature = "postgres")]
-            Some(("postgres" | "postgresql", _)) => {
-                text.parse().map(Self::Postgres).map_err(|e: PostgresUrlError| e.to_string())
-            }
-            #[cfg(not(feature = "postgres"))]
-            Some(("postgres" | "postgresql", _)) => {
-                Err("this program writes no tables: build it with the feature \"postgres\"".into())
-            }
-            #[cfg(feature = "redis")]
-            Some(("redis" | "rediss", _)) => text.parse().map(Self::Redis).map_err(|e: RedisUrlError| e.to_string()),
-            #[cfg(not(feature = "redis"))]
-            Some(("redis" | "rediss", _)) => {
-                Err("this program writes no keys of Redis: build it with the feature \"redis\"".into())
-            }
-            #[cfg(feature = "webhook")]
-            Some(("webhook+https" | "webhook+http", _)) => {
-                text.parse().map(Self::Webhook).map_err(|e: WebhookUrlError| e.to_string())
-            }
-            #[cfg(not(feature = "webhook"))]
-            Some(("webhook+https" | "webhook+http", _)) => {
-                Err("this program sends to no HTTP server: build it with the feature \"webhook\"".into())
-            }
-            Some((scheme, _)) => Err(format!(
-                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, mqtt://host:port/topic, postgres://host:port/database?table=NAME, redis://host:port/0?key=NAME, or webhook+https://host/path"
-            )),
+            Self::Kafka(url) => url.fmt(f),
+            Self::Live(live) => live.fmt(f),
+            Self::Written(written) => written.fmt(f),
         }
     }
 }
@@ -96,62 +82,32 @@ pub enum Input {
     Simulated,
     /// Files, in the order in which they were named.
     Files(Vec<PathBuf>),
-    /// A topic, which is read alone.
-    #[cfg(feature = "kafka")]
-    Topic(KafkaUrl),
-    /// Topics of MQTT, which are read alone.
-    #[cfg(feature = "mqtt")]
-    Mqtt(MqttUrl),
+    /// What goes on, which is read alone.
+    Live(Box<Live>),
 }
 
 impl Input {
     /// Returns the input that these places are.
     ///
     /// # Errors
-    /// When a topic is named beside something else.
+    /// When what goes on is named beside something else, or what is only written to.
     pub fn of(places: &[Place]) -> Result<Self, JobError> {
+        let path = |place: &Place| match place {
+            Place::Path(path) => Ok(path.clone()),
+            Place::Written(url) => Err(JobError::Invalid(format!("--input: {url} is written to, and cannot be read"))),
+            other => Err(JobError::Invalid(format!("--input: {other} is read alone, without files or another input"))),
+        };
         match places {
             [] => Ok(Self::Simulated),
             #[cfg(feature = "kafka")]
-            [Place::Kafka(url)] => Ok(Self::Topic(url.clone())),
-            #[cfg(feature = "mqtt")]
-            [Place::Mqtt(url)] => Ok(Self::Mqtt(url.clone())),
-            places => {
-                let path = |place: &Place| match place {
-                    Place::Path(path) => Ok(path.clone()),
-                    #[cfg(feature = "kafka")]
-                    Place::Kafka(url) => {
-                        Err(JobError::Invalid(format!("--input: {url} is read alone, without files or other topics")))
-                    }
-                    #[cfg(feature = "mqtt")]
-                    Place::Mqtt(url) => {
-                        Err(JobError::Invalid(format!("--input: {url} is read alone, without files or other topics")))
-                    }
-                    #[cfg(feature = "postgres")]
-                    Place::Postgres(url) => {
-                        Err(JobError::Invalid(format!("--input: {url} is written to, and cannot be read")))
-                    }
-                    #[cfg(feature = "redis")]
-                    Place::Redis(url) => {
-                        Err(JobError::Invalid(format!("--input: {url} is written to, and cannot be read")))
-                    }
-                    #[cfg(feature = "webhook")]
-                    Place::Webhook(url) => {
-                        Err(JobError::Invalid(format!("--input: {url} is sent to, and cannot be read")))
-                    }
-                };
-                places.iter().map(path).collect::<Result<_, _>>().map(Self::Files)
-            }
+            [Place::Kafka(url)] => Ok(Self::Live(Live::Kafka(url.clone()).into())),
+            [Place::Live(live)] => Ok(Self::Live(live.clone().into())),
+            places => places.iter().map(path).collect::<Result<_, _>>().map(Self::Files),
         }
-    }
-
-    /// Returns whether this is a topic.
-    pub fn is_topic(&self) -> bool {
-        !matches!(self, Self::Simulated | Self::Files(_))
     }
 }
 
-/// Writes a stream to a folder, to a topic under `key`, to a table, to keys of Redis, to an HTTP server, or nowhere.
+/// Writes a stream to a folder, to a topic under `key`, to another system, or nowhere.
 pub fn write<D: Data>(
     stream: Stream<'_, D>,
     name: &str,
@@ -164,14 +120,8 @@ pub fn write<D: Data>(
         Some(Place::Path(folder)) => stream.sink(name, &FileSink::json_lines(folder)),
         #[cfg(feature = "kafka")]
         Some(Place::Kafka(url)) => stream.sink(name, &topic::sink(url, key)?),
-        #[cfg(feature = "mqtt")]
-        Some(Place::Mqtt(url)) => Err(JobError::Invalid(format!("{name}: {url} is only read"))),
-        #[cfg(feature = "postgres")]
-        Some(Place::Postgres(url)) => stream.sink(name, &PostgresSink::from_url(url)),
-        #[cfg(feature = "redis")]
-        Some(Place::Redis(url)) => stream.sink(name, &RedisSink::from_url(url)),
-        #[cfg(feature = "webhook")]
-        Some(Place::Webhook(url)) => stream.sink(name, &WebhookSink::from_url(url)),
+        Some(Place::Live(url)) => Err(JobError::Invalid(format!("{name}: {url} is only read"))),
+        Some(Place::Written(url)) => url.sink(stream, name),
     }
 }
 

@@ -18,8 +18,6 @@ use clap::Parser;
 use tidemill::infer::server::{ServedModel, ServerSettings};
 use tidemill::prelude::*;
 
-#[cfg(feature = "kafka")]
-use common::topic_source;
 use common::{CommonArgs, Input, Place, exit, shipped_model, write, write_dead_letters};
 use rank::{Candidate, Interests, Outcome, RankFeatures, Ranked, Recommendation, TopN};
 use world::{Click, Scroll, World};
@@ -184,16 +182,17 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input, world: &World) -> Re
             let clicks = FileSource::converted(paths, |line: Scroll| Click::from(line), known_at);
             Ok((flow.source("scrolls", &common.configure(scrolls))?, flow.source("clicks", &common.configure(clicks))?))
         }
-        #[cfg(feature = "mqtt")]
-        Input::Mqtt(url) => Err(JobError::Invalid(format!("--input: {url}: of the examples, iot_window reads MQTT"))),
-        #[cfg(feature = "kafka")]
-        Input::Topic(url) => {
-            let scrolls = topic_source(url, |line: Scroll| line, Scroll::event_time)?;
-            let clicks = topic_source(url, |line: Scroll| Click::from(line), known_at)?;
-            let clicks = clicks.lead(Duration::from_millis(world::CLICK_DELAY_MS.unsigned_abs()));
+        Input::Live(live) if !live.can_be_read_twice() => {
+            let message =
+                format!("--input: {live}: this program reads each line at two times, and a message comes once");
+            Err(JobError::Invalid(message))
+        }
+        Input::Live(live) => {
+            let delay = Duration::from_millis(world::CLICK_DELAY_MS.unsigned_abs());
+            let clicks = |line: Scroll| Click::from(line);
             Ok((
-                flow.source("scrolls", &common.configure_topic(scrolls))?,
-                flow.source("clicks", &common.configure_topic(clicks))?,
+                live.source(flow, "scrolls", common, Duration::ZERO, |line: Scroll| line, Scroll::event_time)?,
+                live.source(flow, "clicks", common, delay, clicks, known_at)?,
             ))
         }
     }

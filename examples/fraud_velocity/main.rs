@@ -252,8 +252,7 @@ fn requests<'s>(flow: &Flow<'s>, args: &Args, control: &Place) -> Result<Stream<
             let topic = topic_source(url, |request: ChangeRequest| request, |_| EventTime::MIN)?;
             flow.source("control", &common.configure_topic(topic))
         }
-        #[cfg(any(feature = "mqtt", feature = "postgres", feature = "redis", feature = "webhook"))]
-        _ => Err(JobError::Invalid("--control: give a file or kafka://host:port/topic".to_owned())),
+        other => Err(JobError::Invalid(format!("--control: give a file or kafka://host:port/topic, and not {other}"))),
     }
 }
 
@@ -288,16 +287,17 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
                 flow.source("charge-backs", &common.configure(charge_backs))?,
             ))
         }
-        #[cfg(feature = "mqtt")]
-        Input::Mqtt(url) => Err(JobError::Invalid(format!("--input: {url}: of the examples, iot_window reads MQTT"))),
-        #[cfg(feature = "kafka")]
-        Input::Topic(url) => {
-            let transactions = topic_source(url, |line: Transaction| line, Transaction::event_time)?;
-            let charge_backs = topic_source(url, move |line: ChargeBackLine| line.known_after(delay), known_at)?;
-            let charge_backs = charge_backs.lead(delay);
+        Input::Live(live) if !live.can_be_read_twice() => {
+            let message =
+                format!("--input: {live}: this program reads each line at two times, and a message comes once");
+            Err(JobError::Invalid(message))
+        }
+        Input::Live(live) => {
+            let lines = |line: Transaction| line;
+            let known_after = move |line: ChargeBackLine| line.known_after(delay);
             Ok((
-                flow.source("transactions", &common.configure_topic(transactions))?,
-                flow.source("charge-backs", &common.configure_topic(charge_backs))?,
+                live.source(flow, "transactions", common, Duration::ZERO, lines, Transaction::event_time)?,
+                live.source(flow, "charge-backs", common, delay, known_after, known_at)?,
             ))
         }
     }

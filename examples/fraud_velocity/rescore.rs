@@ -159,18 +159,11 @@ fn earlier<'s>(flow: &Flow<'s>, place: &Place) -> Result<Stream<'s, Earlier>, Jo
             })?;
             flow.source("predictions", &FileSource::new(parts, event_time).max_out_of_orderness(OUT_OF_ORDER))
         }
-        #[cfg(feature = "mqtt")]
-        Place::Mqtt(url) => Err(JobError::Invalid(format!("--rescore: {url}: predictions are not in MQTT"))),
         #[cfg(feature = "kafka")]
         Place::Kafka(url) => {
             let source = topic_source(url, |line: Earlier| line, event_time)?;
             flow.source("predictions", &source.max_out_of_orderness(OUT_OF_ORDER))
         }
-        #[cfg(feature = "postgres")]
-        Place::Postgres(url) => Err(JobError::Invalid(format!("--rescore does not read tables ({url})"))),
-        #[cfg(feature = "redis")]
-        Place::Redis(url) => Err(JobError::Invalid(format!("--rescore does not read Redis ({url})"))),
-        #[cfg(feature = "webhook")]
-        Place::Webhook(url) => Err(JobError::Invalid(format!("--rescore does not read from a server ({url})"))),
+        other => Err(JobError::Invalid(format!("--rescore: give a folder or a topic, and not {other}"))),
     }
 }

@@ -19,8 +19,6 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 
-#[cfg(feature = "kafka")]
-use common::topic_source;
 use common::{CommonArgs, Input, Place, exit, shipped_model, write, write_dead_letters};
 use signals::{Reading, Signals, Summary, WindowFeatures};
 use simulate::Factory;
@@ -34,9 +32,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Parser)]
 struct Args {
     /// Readings to read: .csv or .jsonl, also .gz or .zst, or .parquet; or kafka://host:port/topic or
-    /// mqtt://host:port/topics/#?session=NAME of JSON.
+    /// mqtt://host:port/topics/#?session=NAME of JSON, or redis://host:port/0?stream=KEY.
     /// Without it they are simulated.
-    #[arg(long, value_name = "FILE|KAFKA|MQTT", num_args = 1..)]
+    #[arg(long, value_name = "FILE|URL", num_args = 1..)]
     input: Vec<Place>,
     /// How long after its end a window still takes late readings, each of which scores it again.
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration, value_name = "DURATION")]
@@ -158,12 +156,8 @@ fn readings<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Stream<'s
             let files = FileSource::new(paths, Reading::event_time);
             flow.source("readings", &args.common.configure(files))
         }
-        #[cfg(feature = "kafka")]
-        Input::Topic(url) => {
-            let topic = topic_source(url, |reading: Reading| reading, Reading::event_time)?;
-            flow.source("readings", &args.common.configure_topic(topic))
+        Input::Live(live) => {
+            live.source(flow, "readings", &args.common, Duration::ZERO, |reading: Reading| reading, Reading::event_time)
         }
-        #[cfg(feature = "mqtt")]
-        Input::Mqtt(url) => flow.source("readings", &args.common.mqtt_source(url, Reading::event_time)?),
     }
 }

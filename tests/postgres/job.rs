@@ -27,11 +27,11 @@ pub fn simulated() -> Command {
 pub fn expected(scratch: &Path) -> Windows {
     let folder = scratch.join("expected");
     finish(simulated().arg("--predictions").arg(&folder));
-    lines(&folder).iter().map(window_of).collect()
+    lines(&folder).iter().map(|line| window_of(line)).collect()
 }
 
 /// Returns the window of a line of predictions.
-pub fn window_of(line: &String) -> ((String, i64), (f32, i64)) {
+pub fn window_of(line: &str) -> ((String, i64), (f32, i64)) {
     let line: Value = serde_json::from_str(line).unwrap();
     let key = (line["machine_id"].as_str().unwrap().to_owned(), line["window_start"].as_i64().unwrap());
     (key, (line["score"].as_f64().unwrap() as f32, line["count"].as_i64().unwrap()))

@@ -36,7 +36,7 @@ fn each_window_is_an_alert_or_a_row_once_through_two_crashes() {
     dies_at(&mut pipeline(&server, scratch.path(), 1), "before-marker:3");
     finish(&mut pipeline(&server, scratch.path(), 2));
     let alerts = lines(&scratch.path().join("alerts"));
-    let alerted: Windows = alerts.iter().map(window_of).collect();
+    let alerted: Windows = alerts.iter().map(|line| window_of(line)).collect();
     let rows = query(
         &server,
         "select machine_id, (extract(epoch from window_start) * 1000)::bigint, score, count::bigint,
@@ -45,8 +45,7 @@ fn each_window_is_an_alert_or_a_row_once_through_two_crashes() {
     let normal: Windows = rows.iter().map(|row| ((row.get(0), row.get(1)), (row.get(2), row.get(3)))).collect();
     assert!(rows.iter().all(|row| row.get::<_, f64>(4).is_finite()), "the features are there");
     assert_eq!((alerts.len(), rows.len()), (alerted.len(), normal.len()), "a window is there twice");
-    let (below, others): (BTreeSet<_>, BTreeSet<_>) =
-        expected.iter().map(|(key, _)| key.clone()).partition(|key| expected[key].0 < 0.05);
+    let (below, others): (BTreeSet<_>, BTreeSet<_>) = expected.keys().cloned().partition(|key| expected[key].0 < 0.05);
     assert!(!below.is_empty() && !others.is_empty(), "the threshold is between the scores");
     assert!(alerted.keys().eq(&below) && normal.keys().eq(&others), "a window is at the wrong place, or missing");
     assert!(alerted.iter().chain(&normal).all(|(key, window)| expected[key] == *window), "another score");

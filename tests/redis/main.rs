@@ -1,4 +1,4 @@
-//! Tests of the Redis sink and of its lookups on real servers, each of which a test starts for itself.
+//! Tests of the Redis sink, of lookups and of the source of streams on real servers, each of which a test starts for itself.
 //!
 //! They prove: each entry is in its stream once, and a hash has the last values of its key, whether the job or the server was
 //! killed, and whenever, also between two batches of an epoch, and with another number of workers. A server that hangs, is
@@ -16,5 +16,6 @@ mod loss;
 mod refused;
 mod reports;
 mod server;
+mod streams;
 mod tls;
 mod values;

@@ -1,7 +1,8 @@
-//! The watermark of one split (a partition, a session) and whether it is idle. There is no I/O here.
+//! The watermark of one split (a partition, a session, a stream) and whether it is idle. There is no I/O here.
 
 use std::time::Duration;
 
+use tidemill_engine::source::Batch;
 use tidemill_engine::{Arrival, EventTime};
 
 /// The progress of one split in event time.
@@ -43,5 +44,21 @@ impl SplitProgress {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.idle
+    }
+}
+
+/// Advances the watermark of a batch to the lowest of the splits that are not idle. If all are, it may follow the latest
+/// record that was read.
+#[cfg(any(feature = "mqtt", feature = "redis"))]
+pub(crate) fn promise<'a, T>(splits: impl Iterator<Item = &'a SplitProgress> + Clone, batch: &mut Batch<T>) {
+    let watermarks = |idle| splits.clone().filter(move |split| split.is_idle() == idle).map(SplitProgress::watermark);
+    match watermarks(false).min() {
+        Some(watermark) => batch.advance_watermark(watermark),
+        None => {
+            if let Some(latest) = watermarks(true).max() {
+                batch.advance_watermark(latest);
+            }
+            batch.mark_idle();
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::message::{Decode, EventTimeOf, MqttMessage, Received};
 use super::position::{Ends, SessionPosition, Sessions, Stored};
 use super::session::{Session, SessionMetrics};
 use super::settings::SourceSettings;
-use crate::inbox::{SplitProgress, Taken};
+use crate::inbox::{SplitProgress, Taken, promise};
 use crate::malformed::Tolerated;
 use crate::position;
 
@@ -135,20 +135,7 @@ impl<T: Data> MqttReader<T> {
             let state = if lane.progress.is_idle() { PartitionState::Idle } else { PartitionState::Active };
             lane.metrics.set(state, lane.progress.watermark(), Some(lane.session.inbox.len() as u64));
         }
-        let watermarks = |idle| {
-            let lanes = self.lanes.values().map(|lane| &lane.progress);
-            lanes.filter(move |progress| progress.is_idle() == idle).map(SplitProgress::watermark)
-        };
-        match watermarks(false).min() {
-            Some(watermark) => batch.advance_watermark(watermark),
-            None => {
-                // All sessions are idle, so the watermark may follow the latest message read.
-                if let Some(latest) = watermarks(true).max() {
-                    batch.advance_watermark(latest);
-                }
-                batch.mark_idle();
-            }
-        }
+        promise(self.lanes.values().map(|lane| &lane.progress), batch);
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) use marker::{Recovery, plan};
 pub(crate) use publisher::Publisher;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use recovery::{Staged, recover};
+#[cfg(feature = "redis")]
+pub(crate) use retry::retried_unless;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "webhook"))]
 pub(crate) use retry::{Failure, retried};
 #[cfg(any(feature = "kafka", feature = "postgres", feature = "redis"))]

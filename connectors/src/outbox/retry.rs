@@ -34,7 +34,7 @@ impl Failure {
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two attempts, without the random part, unless the target asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often it is looked during a pause whether the job has failed.
+/// How often it is looked during a pause whether anybody still wants the result.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Makes attempts until one succeeds, one is hopeless, there was no success for `patience`, or the job has failed. `what`
@@ -43,6 +43,16 @@ pub(crate) fn retried<R>(
     patience: Duration,
     what: &str,
     failing: &Failing,
+    attempt: impl FnMut(Duration) -> Result<R, Failure>,
+) -> Result<R, ConnectorError> {
+    retried_unless(|| failing.is_set(), patience, what, attempt)
+}
+
+/// Makes attempts as [`retried`] does, and no more of them once `stopped` is true.
+pub(crate) fn retried_unless<R>(
+    stopped: impl Fn() -> bool,
+    patience: Duration,
+    what: &str,
     mut attempt: impl FnMut(Duration) -> Result<R, Failure>,
 ) -> Result<R, ConnectorError> {
     let give_up = threads::now() + patience;
@@ -57,7 +67,7 @@ pub(crate) fn retried<R>(
             #[cfg(feature = "webhook")]
             Err(Failure::Later(error, asked)) => (error, asked),
         };
-        if failing.is_set() {
+        if stopped() {
             return Err(error);
         }
         // A target that asks for more time than there is gets most of it, and is tried once more before patience ends.
@@ -67,16 +77,16 @@ pub(crate) fn retried<R>(
             return Err(ConnectorError::caused(ErrorKind::Unavailable, message, error));
         }
         tracing::warn!(error = %with_cause(&error), pause_ms = pause.as_millis(), "could not {what}; it is tried again");
-        pause_unless(failing, pause);
+        pause_unless(&stopped, pause);
     }
 }
 
-/// Pauses, but not on when the job has failed.
-fn pause_unless(failing: &Failing, pause: Duration) {
+/// Pauses, but not on once nobody wants the result any more.
+fn pause_unless(stopped: &impl Fn() -> bool, pause: Duration) {
     let until = threads::now() + pause;
     loop {
         let left = until.saturating_duration_since(threads::now());
-        if left.is_zero() || failing.is_set() {
+        if left.is_zero() || stopped() {
             return;
         }
         threads::pause(left.min(LOOK));

@@ -5,6 +5,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use tidemill_engine::ErrorKind;
 
+use super::address::{Address, CONNECTION, without_secrets};
 use super::encode::RedisWrite;
 use super::server::RedisServer;
 use crate::url_options::Options;
@@ -40,16 +41,21 @@ pub struct RedisUrl {
     pub batch_bytes: Option<NonZeroUsize>,
 }
 
-/// The error of a text that should be a [`RedisUrl`].
+/// The error of a text that should be a [`RedisUrl`], or a [`RedisStreamUrl`](super::RedisStreamUrl).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{place}\": {reason}; it should look like redis://127.0.0.1:6379/0?key=card:{{id}}&command=hset")]
+#[error("\"{place}\": {reason}; it should look like {example}")]
 pub struct RedisUrlError {
     /// The text without what may be secret.
     place: String,
     reason: String,
+    example: &'static str,
 }
 
 impl RedisUrlError {
+    pub(super) fn new(place: String, reason: String, example: &'static str) -> Self {
+        Self { place, reason, example }
+    }
+
     /// Returns the kind of the error, which asks the user to correct the text.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -57,22 +63,9 @@ impl RedisUrlError {
     }
 }
 
-const OPTIONS: [&str; 14] = [
-    "key",
-    "command",
-    "field",
-    "ttl",
-    "member",
-    "score",
-    "max-len",
-    "project",
-    "view",
-    "password-file",
-    "password-env",
-    "ca",
-    "marker",
-    "batch-bytes",
-];
+const EXAMPLE: &str = "redis://127.0.0.1:6379/0?key=card:{id}&command=hset";
+const OPTIONS: [&str; 11] =
+    ["key", "command", "field", "ttl", "member", "score", "max-len", "project", "view", "marker", "batch-bytes"];
 
 impl RedisUrl {
     /// Returns whether a text is meant to be such a URL.
@@ -86,60 +79,14 @@ impl FromStr for RedisUrl {
     type Err = RedisUrlError;
 
     fn from_str(text: &str) -> Result<Self, RedisUrlError> {
-        parse(text).map_err(|reason| RedisUrlError { place: without_secrets(text), reason })
-    }
-}
-
-/// Returns the text without options, and without a password that should not be there, which may have any characters.
-fn without_secrets(text: &str) -> String {
-    let place = |text: &str| text.split('?').next().unwrap_or_default().to_owned();
-    let Some((scheme, rest)) = text.split_once("://") else { return place(text) };
-    match rest.rsplit_once('@') {
-        Some((user, host)) => format!("{scheme}://{}@{}", user.split(':').next().unwrap_or_default(), place(host)),
-        None => format!("{scheme}://{}", place(rest)),
+        parse(text).map_err(|reason| RedisUrlError::new(without_secrets(text), reason, EXAMPLE))
     }
 }
 
 fn parse(text: &str) -> Result<RedisUrl, String> {
-    let (tls, rest) = match text.split_once("://") {
-        Some(("redis", rest)) => (false, rest),
-        Some(("rediss", rest)) => (true, rest),
-        _ => return Err("it does not begin with redis:// or rediss://".to_owned()),
-    };
-    if rest.rsplit_once('@').is_some_and(|(before, _)| before.contains(':')) {
-        return Err(
-            "a password does not belong in a URL: use password-file=FILE or password-env=NAME (an @ in a value is %40)"
-                .to_owned(),
-        );
-    }
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, database) = place.split_once('/').unwrap_or((place, ""));
-    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
-    let (host, port) = host_and_port(host)?;
-    let mut server = RedisServer::new(host).port(port);
-    if !database.is_empty() {
-        let number = database.parse().map_err(|_| format!("\"{database}\" is not the number of a database"))?;
-        server = server.database(number);
-    }
-    if tls {
-        server = server.tls();
-    }
-    if let Some(user) = user {
-        server = server.user(user);
-    }
-    let options = Options::parse(query, &OPTIONS, &[])?;
-    options.exclusive("password-file", "password-env")?;
-    if let Some(path) = options.get("password-file") {
-        server = server.password_file(path);
-    }
-    if let Some(name) = options.get("password-env") {
-        server = server.password_variable(name);
-    }
-    match options.get("ca") {
-        Some(path) if tls => server = server.tls_with_ca(path),
-        Some(_) => return Err("ca= is for rediss://".to_owned()),
-        None => {}
-    }
+    let address = Address::parse(text)?;
+    let options = Options::parse(address.query, &[&OPTIONS[..], &CONNECTION].concat(), &[])?;
+    let server = address.server(&options)?;
     let key = options.get("key").ok_or("it names no key: add ?key=NAME")?.to_owned();
     let write = write(&options)?;
     let batch_bytes = options.number("batch-bytes")?;
@@ -174,20 +121,6 @@ fn write(options: &Options) -> Result<RedisWrite, String> {
         }
         _ => RedisWrite::Set { field: options.get("field").map(str::to_owned), ttl: options.duration("ttl")? },
     })
-}
-
-/// Parses `host:port` or `[::1]:port`. The default port is Redis'.
-fn host_and_port(text: &str) -> Result<(&str, u16), String> {
-    let colon = text.rfind(':').filter(|colon| !text[*colon..].contains(']'));
-    let (host, port) = colon.map_or((text, "6379"), |colon| (&text[..colon], &text[colon + 1..]));
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if bare.is_empty() || (host == bare && host.contains(':')) || host.contains(char::is_whitespace) {
-        return Err(format!("\"{text}\" is not host:port"));
-    }
-    match port.parse::<u16>() {
-        Ok(port) if port > 0 => Ok((bare, port)),
-        _ => Err(format!("\"{port}\" is not a port (in \"{text}\")")),
-    }
 }
 
 impl fmt::Display for RedisUrl {

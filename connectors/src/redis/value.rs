@@ -19,18 +19,22 @@ pub(super) fn hash<V: DeserializeOwned>(value: Value) -> Result<Option<V>, Strin
     let Value::Array(parts) = value else { return Err(format!("{value:?}")) };
     let texts: Option<Vec<&[u8]>> = parts.iter().map(bytes).collect();
     let texts = texts.ok_or("it is no hash of texts")?;
-    if texts.is_empty() {
-        return Ok(None);
+    let (pairs, rest) = texts.as_chunks::<2>();
+    match (pairs, rest) {
+        ([], []) => Ok(None),
+        (pairs, []) => row(pairs.iter().map(|[name, value]| (*name, *value))).map(Some),
+        _ => Err("it is no hash".to_owned()),
     }
-    let fields: Result<Vec<(&str, Stored<'_>)>, String> = texts
-        .chunks_exact(2)
-        .map(|pair| match pair {
-            [name, value] => Ok((std::str::from_utf8(name).map_err(|e| e.to_string())?, Stored { name, value })),
-            _ => Err("it is no hash".to_owned()),
-        })
-        .collect();
-    let fields = MapDeserializer::<_, Error>::new(fields?.into_iter());
-    V::deserialize(fields).map(Some).map_err(|e| e.to_string())
+}
+
+/// Returns the row that has these fields.
+pub(super) fn row<'a, V: DeserializeOwned>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<V, String> {
+    let named = fields.map(|(name, value)| {
+        let text = std::str::from_utf8(name).map_err(|e| e.to_string())?;
+        Ok((text, Stored { name, value }))
+    });
+    let named: Vec<(&str, Stored<'_>)> = named.collect::<Result<_, String>>()?;
+    V::deserialize(MapDeserializer::<_, Error>::new(named.into_iter())).map_err(|e| e.to_string())
 }
 
 fn bytes(value: &Value) -> Option<&[u8]> {

@@ -92,6 +92,7 @@ families! {
     LOST_SESSIONS: Counter "tidemill_source_lost_sessions_total" OPERATOR, "MQTT source: sessions that the broker no longer had.";
     DISCONNECTIONS: Counter "tidemill_source_disconnections_total" OPERATOR, "MQTT source: connections that were lost, or could not be made.";
     UNSAFE_MESSAGES: Counter "tidemill_source_qos_0_total" OPERATOR, "MQTT source: messages of QoS 0, which a crash can lose.";
+    LOST_ENTRIES: Counter "tidemill_source_lost_entries_total" OPERATOR, "Redis stream source: entries that were gone before they were read (with `LostEntries::Accept`); 1 for a stream that was deleted, made again or fell back.";
     UNACKNOWLEDGED: Gauge "tidemill_source_unacknowledged" OPERATOR, "MQTT source: messages that were read and are not known to be acknowledged.";
     BROKER_ERRORS: Counter "tidemill_kafka_errors_total" OPERATOR, "Kafka source and sink: errors that librdkafka reported, such as a broker that went away.";
 

@@ -28,6 +28,7 @@ pub(super) fn place(name: &str) -> Option<Place> {
         "lost_sessions" => (&families::LOST_SESSIONS, None),
         "disconnections" => (&families::DISCONNECTIONS, None),
         "qos_0" => (&families::UNSAFE_MESSAGES, None),
+        "lost_entries" => (&families::LOST_ENTRIES, None),
         "unacknowledged" => (&families::UNACKNOWLEDGED, None),
         "broker_errors" => (&families::BROKER_ERRORS, None),
         "queue_records" => (&families::OPERATOR_QUEUE, None),
