@@ -175,6 +175,20 @@ impl CommonArgs {
         if self.until_end { topic.until_end() } else { topic }
     }
 
+    /// Returns the source of JSON records of Kinesis that the command line describes.
+    #[cfg(feature = "kinesis")]
+    pub fn kinesis_source<T: Data + DeserializeOwned>(
+        &self,
+        url: &tidemill::kinesis::KinesisUrl,
+        event_time: impl Fn(&T) -> EventTime + Send + Sync + 'static,
+    ) -> KinesisSource<T> {
+        let source = KinesisSource::at(url, tidemill::kinesis::json());
+        let source = source.event_time(event_time).max_malformed(self.malformed_limit());
+        // The option of the URL counts, unless there is the flag.
+        let bound = self.max_out_of_orderness;
+        if bound.is_zero() { source } else { source.max_out_of_orderness(bound) }
+    }
+
     /// Returns the source of JSON messages of MQTT that the command line describes.
     #[cfg(feature = "mqtt")]
     pub fn mqtt_source<T: Data>(
@@ -213,6 +227,10 @@ impl CommonArgs {
                 Input::Topic(url) => {
                     return Err(JobError::Invalid(format!("--write-input does not copy topics ({url})")));
                 }
+                #[cfg(feature = "kinesis")]
+                Input::Kinesis(url) => {
+                    return Err(JobError::Invalid(format!("--write-input does not copy streams ({url})")));
+                }
                 #[cfg(feature = "mqtt")]
                 Input::Mqtt(url) => {
                     return Err(JobError::Invalid(format!("--write-input does not copy topics ({url})")));
@@ -226,6 +244,8 @@ impl CommonArgs {
                 Place::Path(path) => rows::to_file(path, records),
                 #[cfg(feature = "kafka")]
                 Place::Kafka(url) => produce::to_topic(url, self.rate, self.start_at_us, records, key),
+                #[cfg(feature = "kinesis")]
+                Place::Kinesis(url) => Err(JobError::Invalid(format!("--write-input: {url} is only read"))),
                 #[cfg(feature = "mqtt")]
                 Place::Mqtt(url) => Err(JobError::Invalid(format!("--write-input: {url} is only read"))),
                 #[cfg(feature = "postgres")]

@@ -1,4 +1,5 @@
-//! Sources and destinations of records: a file or folder; with the feature `kafka`, a topic; with `mqtt`, topics to read; with
+//! Sources and destinations of records: a file or folder; with the feature `kafka`, a topic; with `kinesis`, a stream to read; with
+//! `mqtt`, topics to read; with
 //! `postgres`, a table to write to; with `redis`, keys to write to; with `webhook`, an HTTP server to send to.
 
 use std::path::PathBuf;
@@ -6,6 +7,8 @@ use std::str::FromStr;
 
 #[cfg(feature = "kafka")]
 use tidemill::kafka::KafkaUrl;
+#[cfg(feature = "kinesis")]
+use tidemill::kinesis::{KinesisUrl, KinesisUrlError};
 #[cfg(feature = "mqtt")]
 use tidemill::mqtt::MqttUrl;
 #[cfg(feature = "postgres")]
@@ -19,7 +22,7 @@ use tidemill::webhook::{WebhookUrl, WebhookUrlError};
 #[cfg(feature = "kafka")]
 use super::topic;
 
-/// A path, a topic, a table, keys or an HTTP server.
+/// A path, a topic, a stream, a table, keys or an HTTP server.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// A file or folder.
@@ -27,6 +30,9 @@ pub enum Place {
     /// A topic.
     #[cfg(feature = "kafka")]
     Kafka(KafkaUrl),
+    /// A stream of Kinesis, which is only read.
+    #[cfg(feature = "kinesis")]
+    Kinesis(KinesisUrl),
     /// Topics of MQTT, which are only read.
     #[cfg(feature = "mqtt")]
     Mqtt(MqttUrl),
@@ -54,6 +60,12 @@ impl FromStr for Place {
             #[cfg(not(feature = "kafka"))]
             Some(("kafka", _)) => {
                 Err("this program reads and writes no topics: build it with the feature \"kafka\"".into())
+            }
+            #[cfg(feature = "kinesis")]
+            Some(("kinesis", _)) => text.parse().map(Self::Kinesis).map_err(|e: KinesisUrlError| e.to_string()),
+            #[cfg(not(feature = "kinesis"))]
+            Some(("kinesis", _)) => {
+                Err("this program reads no streams of Kinesis: build it with the feature \"kinesis\"".into())
             }
             #[cfg(feature = "mqtt")]
             Some(("mqtt" | "mqtts", _)) => {
@@ -84,7 +96,7 @@ impl FromStr for Place {
                 Err("this program sends to no HTTP server: build it with the feature \"webhook\"".into())
             }
             Some((scheme, _)) => Err(format!(
-                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, mqtt://host:port/topic, postgres://host:port/database?table=NAME, redis://host:port/0?key=NAME, or webhook+https://host/path"
+                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, kinesis://region/stream, mqtt://host:port/topic, postgres://host:port/database?table=NAME, redis://host:port/0?key=NAME, or webhook+https://host/path"
             )),
         }
     }
@@ -99,6 +111,9 @@ pub enum Input {
     /// A topic, which is read alone.
     #[cfg(feature = "kafka")]
     Topic(KafkaUrl),
+    /// A stream of Kinesis, which is read alone.
+    #[cfg(feature = "kinesis")]
+    Kinesis(KinesisUrl),
     /// Topics of MQTT, which are read alone.
     #[cfg(feature = "mqtt")]
     Mqtt(MqttUrl),
@@ -114,6 +129,8 @@ impl Input {
             [] => Ok(Self::Simulated),
             #[cfg(feature = "kafka")]
             [Place::Kafka(url)] => Ok(Self::Topic(url.clone())),
+            #[cfg(feature = "kinesis")]
+            [Place::Kinesis(url)] => Ok(Self::Kinesis(url.clone())),
             #[cfg(feature = "mqtt")]
             [Place::Mqtt(url)] => Ok(Self::Mqtt(url.clone())),
             places => {
@@ -122,6 +139,10 @@ impl Input {
                     #[cfg(feature = "kafka")]
                     Place::Kafka(url) => {
                         Err(JobError::Invalid(format!("--input: {url} is read alone, without files or other topics")))
+                    }
+                    #[cfg(feature = "kinesis")]
+                    Place::Kinesis(url) => {
+                        Err(JobError::Invalid(format!("--input: {url} is read alone, without files or other streams")))
                     }
                     #[cfg(feature = "mqtt")]
                     Place::Mqtt(url) => {
@@ -164,6 +185,8 @@ pub fn write<D: Data>(
         Some(Place::Path(folder)) => stream.sink(name, &FileSink::json_lines(folder)),
         #[cfg(feature = "kafka")]
         Some(Place::Kafka(url)) => stream.sink(name, &topic::sink(url, key)?),
+        #[cfg(feature = "kinesis")]
+        Some(Place::Kinesis(url)) => Err(JobError::Invalid(format!("{name}: {url} is only read"))),
         #[cfg(feature = "mqtt")]
         Some(Place::Mqtt(url)) => Err(JobError::Invalid(format!("{name}: {url} is only read"))),
         #[cfg(feature = "postgres")]

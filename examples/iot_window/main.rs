@@ -32,10 +32,10 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// Watches machines: 10-second windows of eight signals, scored by an isolation forest.
 #[derive(Clone, Debug, Parser)]
 struct Args {
-    /// Readings to read: .csv or .jsonl, also .gz or .zst, or .parquet; or kafka://host:port/topic or
-    /// mqtt://host:port/topics/#?session=NAME of JSON.
+    /// Readings to read: .csv or .jsonl, also .gz or .zst, or .parquet; or kafka://host:port/topic,
+    /// kinesis://region/stream or mqtt://host:port/topics/#?session=NAME of JSON.
     /// Without it they are simulated.
-    #[arg(long, value_name = "FILE|KAFKA|MQTT", num_args = 1..)]
+    #[arg(long, value_name = "FILE|KAFKA|KINESIS|MQTT", num_args = 1..)]
     input: Vec<Place>,
     /// How long after its end a window still takes late readings, each of which scores it again.
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration, value_name = "DURATION")]
@@ -155,6 +155,8 @@ fn readings<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Stream<'s
             let topic = topic_source(url, |reading: Reading| reading, Reading::event_time)?;
             flow.source("readings", &args.common.configure_topic(topic))
         }
+        #[cfg(feature = "kinesis")]
+        Input::Kinesis(url) => flow.source("readings", &args.common.kinesis_source(url, Reading::event_time)),
         #[cfg(feature = "mqtt")]
         Input::Mqtt(url) => flow.source("readings", &args.common.mqtt_source(url, Reading::event_time)?),
     }
