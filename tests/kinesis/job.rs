@@ -112,7 +112,9 @@ pub fn stop(job: Killed) {
 pub fn end(mut job: Killed) -> Output {
     until_or("the job ends", || job.try_wait().unwrap().is_some(), String::new);
     let mut output = Output { status: job.wait().unwrap(), stdout: Vec::new(), stderr: Vec::new() };
-    job.stderr.take().unwrap().read_to_end(&mut output.stderr).unwrap();
+    if let Some(mut errors) = job.stderr.take() {
+        errors.read_to_end(&mut output.stderr).unwrap();
+    }
     output
 }
 

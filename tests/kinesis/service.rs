@@ -10,6 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
 
 /// Number of records in an answer.
@@ -207,9 +208,7 @@ impl Service {
         state.calls.push(call);
         drop(state);
         if status > 0 {
-            let date =
-                jiff::fmt::rfc2822::to_string(&Timestamp::try_from(date).unwrap().to_zoned(jiff::tz::TimeZone::UTC));
-            let date = date.unwrap().replace("+0000", "GMT");
+            let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::try_from(date).unwrap()).unwrap();
             let head = format!(
                 "HTTP/1.1 {status} Said\r\nDate: {date}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
                 body.len()

@@ -82,8 +82,10 @@ impl Lineage {
 
 /// Returns the worker to which a shard is dealt whose hash keys begin at `start`.
 fn dealt(start: u128, workers: usize) -> usize {
-    // The upper half is exact enough, and leaves room for the product.
-    (((start >> 64) * workers as u128) >> 64) as usize
+    // The upper half is exact enough, and leaves room for the product. A stream of equal shards has rounded beginnings: a bit is
+    // added, so that the one at a third is dealt to the second of three workers.
+    let start = (start >> 64) + (1 << 32);
+    (((start * workers as u128) >> 64) as usize).min(workers - 1)
 }
 
 #[cfg(test)]
@@ -126,8 +128,8 @@ mod tests {
     #[test]
     fn shards_are_spread_and_circles_end() {
         for workers in [1, 2, 3, 4, 16] {
-            let step = u128::MAX / workers as u128 + u128::from(workers > 1);
-            let owners: Vec<usize> = (0..workers).map(|n| dealt(step.saturating_mul(n as u128), workers)).collect();
+            let step = u128::MAX / workers as u128;
+            let owners: Vec<usize> = (0..workers).map(|n| dealt(step * n as u128, workers)).collect();
             assert_eq!(owners, (0..workers).collect::<Vec<_>>());
         }
         assert_eq!(dealt(u128::MAX, 7), 6);

@@ -1,5 +1,7 @@
 //! Keys that AWS serves to containers (ECS, EKS) and to instances (EC2, by IMDSv2).
 
+use std::net::Ipv4Addr;
+
 use tidemill_engine::ErrorKind;
 use ureq::http::{Request, Uri};
 
@@ -66,7 +68,9 @@ impl Credentials {
 fn may_have_a_token(url: &str) -> bool {
     let Ok(url) = url.parse::<Uri>() else { return false };
     let host = url.host().unwrap_or_default();
-    url.scheme_str() == Some("https") || LOCAL.contains(&host) || host.starts_with("127.")
+    url.scheme_str() == Some("https")
+        || LOCAL.contains(&host)
+        || host.parse::<Ipv4Addr>().is_ok_and(|host| host.is_loopback())
 }
 
 #[cfg(test)]
