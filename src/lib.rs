@@ -44,7 +44,7 @@
 //! | [`process`], [`state`] | logic of one's own with keyed state and timers |
 //! | [`window`], [`join`], [`rolling`], [`pattern`], [`deduplicate`], [`throttle`], [`fold`], [`sample`], `table` | the operators |
 //! | [`infer`] | models |
-//! | [`source`], [`sink`], [`mod@file`], `kafka`, `mqtt`, `postgres`, `redis`, `webhook`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
+//! | [`source`], [`sink`], [`mod@file`], `kafka`, `kinesis`, `mqtt`, `postgres`, `redis`, `webhook`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
 //! | `testing` | a test's own world: simulated time, crashes, restores |
 //!
 //! The crates behind this face (`tidemill-engine`, `tidemill-operators`, `tidemill-connectors`, `tidemill-state`) are internal:
@@ -55,6 +55,8 @@
 
 #[cfg(feature = "kafka")]
 pub use tidemill_connectors::kafka;
+#[cfg(feature = "kinesis")]
+pub use tidemill_connectors::kinesis;
 #[cfg(feature = "mqtt")]
 pub use tidemill_connectors::mqtt;
 #[cfg(feature = "postgres")]
@@ -172,6 +174,8 @@ pub mod prelude {
     pub use crate::generator::Generator;
     #[cfg(feature = "kafka")]
     pub use crate::kafka::{KafkaSink, KafkaSource};
+    #[cfg(feature = "kinesis")]
+    pub use crate::kinesis::KinesisSource;
     pub use crate::memory::{CollectSink, NullSink, vec_source};
     #[cfg(feature = "mqtt")]
     pub use crate::mqtt::MqttSource;
@@ -189,6 +193,7 @@ pub mod prelude {
     doctest,
     feature = "rocksdb",
     feature = "kafka",
+    feature = "kinesis",
     feature = "mqtt",
     feature = "postgres",
     feature = "redis",

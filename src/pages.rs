@@ -45,6 +45,8 @@ mod files {}
 mod reference_file {}
 #[doc = include_str!("../docs/connectors/kafka.md")]
 mod kafka {}
+#[doc = include_str!("../docs/connectors/kinesis.md")]
+mod kinesis {}
 #[doc = include_str!("../docs/connectors/mqtt.md")]
 mod mqtt {}
 #[doc = include_str!("../docs/connectors/postgres.md")]

@@ -3,6 +3,8 @@
 // docs.rs, which sets `docsrs` and compiles with nightly, shows the feature that each item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "kinesis")]
+mod aws;
 mod began;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod each_field;
@@ -10,16 +12,18 @@ mod each_field;
 mod fields;
 pub mod file;
 pub mod generator;
-#[cfg(any(feature = "kafka", feature = "mqtt"))]
+#[cfg(any(feature = "kafka", feature = "kinesis", feature = "mqtt"))]
 mod inbox;
 mod json;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "kinesis")]
+pub mod kinesis;
 mod malformed;
 pub mod memory;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
-#[cfg(any(feature = "kafka", feature = "postgres", feature = "redis", feature = "webhook"))]
+#[cfg(any(feature = "kafka", feature = "kinesis", feature = "postgres", feature = "redis", feature = "webhook"))]
 mod outbox;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "webhook"))]
 mod password;
@@ -32,7 +36,7 @@ pub mod redis;
 pub mod splits;
 #[doc(hidden)] // for benchmarks
 pub mod testing;
-#[cfg(any(feature = "redis", feature = "webhook"))]
+#[cfg(any(feature = "kinesis", feature = "redis", feature = "webhook"))]
 mod url_options;
 #[cfg(feature = "webhook")]
 pub mod webhook;
@@ -45,6 +49,8 @@ pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile, Roll
 pub use generator::Generator;
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaSink, KafkaSource};
+#[cfg(feature = "kinesis")]
+pub use kinesis::KinesisSource;
 pub use malformed::MaxMalformed;
 pub use memory::{CollectSink, NullSink, vec_source};
 #[cfg(feature = "mqtt")]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 #[cfg(feature = "kafka")]
 use tidemill::kafka::KafkaUrl;
+#[cfg(feature = "kinesis")]
+use tidemill::kinesis::KinesisUrl;
 #[cfg(feature = "mqtt")]
 use tidemill::mqtt::MqttUrl;
 use tidemill::prelude::*;
@@ -13,7 +15,7 @@ use tidemill::prelude::*;
 use tidemill::redis::RedisStreamUrl;
 
 use super::CommonArgs;
-#[cfg(any(feature = "mqtt", feature = "redis"))]
+#[cfg(any(feature = "kinesis", feature = "mqtt", feature = "redis"))]
 use super::parsed;
 #[cfg(feature = "kafka")]
 use super::topic;
@@ -24,6 +26,9 @@ pub enum Live {
     /// A topic.
     #[cfg(feature = "kafka")]
     Kafka(KafkaUrl),
+    /// A stream of Kinesis.
+    #[cfg(feature = "kinesis")]
+    Kinesis(KinesisUrl),
     /// Topics of MQTT.
     #[cfg(feature = "mqtt")]
     Mqtt(MqttUrl),
@@ -35,6 +40,10 @@ pub enum Live {
 impl Live {
     /// Returns what a URL names, if it is only read.
     pub fn parse(text: &str) -> Option<Result<Self, String>> {
+        #[cfg(feature = "kinesis")]
+        if text.starts_with("kinesis://") {
+            return Some(parsed(text, Self::Kinesis));
+        }
         #[cfg(feature = "mqtt")]
         if MqttUrl::looks_like(text) {
             return Some(parsed(text, Self::Mqtt));
@@ -52,6 +61,8 @@ impl Live {
         match *self {
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => true,
+            #[cfg(feature = "kinesis")]
+            Self::Kinesis(_) => true,
             #[cfg(feature = "mqtt")]
             Self::Mqtt(_) => false,
             #[cfg(feature = "redis")]
@@ -80,6 +91,13 @@ impl Live {
                 let topic = topic::topic_source(url, convert, event_time)?;
                 flow.source(name, &common.configure_topic(topic).lead(lead))
             }
+            #[cfg(feature = "kinesis")]
+            Self::Kinesis(ref url) => {
+                let json = tidemill::kinesis::json::<L>();
+                let source = KinesisSource::at(url, move |record| json(record).map(&convert));
+                let source = source.event_time(event_time).lead(lead).max_malformed(malformed);
+                flow.source(name, &bound.into_iter().fold(source, KinesisSource::max_out_of_orderness))
+            }
             #[cfg(feature = "mqtt")]
             Self::Mqtt(ref url) => {
                 let json = tidemill::mqtt::json::<L>();
@@ -106,6 +124,8 @@ impl fmt::Display for Live {
         match *self {
             #[cfg(feature = "kafka")]
             Self::Kafka(ref url) => url.fmt(f),
+            #[cfg(feature = "kinesis")]
+            Self::Kinesis(ref url) => url.fmt(f),
             #[cfg(feature = "mqtt")]
             Self::Mqtt(ref url) => url.fmt(f),
             #[cfg(feature = "redis")]

@@ -13,7 +13,7 @@ mod written;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-#[cfg(any(feature = "mqtt", feature = "postgres", feature = "redis", feature = "webhook"))]
+#[cfg(any(feature = "kinesis", feature = "mqtt", feature = "postgres", feature = "redis", feature = "webhook"))]
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub use place::{Input, Place, write, write_dead_letters};
 pub use topic::topic_source;
 
 /// Returns what a text names, or what is wrong with it.
-#[cfg(any(feature = "mqtt", feature = "postgres", feature = "redis", feature = "webhook"))]
+#[cfg(any(feature = "kinesis", feature = "mqtt", feature = "postgres", feature = "redis", feature = "webhook"))]
 fn parsed<U: FromStr<Err: ToString>, P>(text: &str, place: impl Fn(U) -> P) -> Result<P, String> {
     text.parse().map(place).map_err(|error| error.to_string())
 }

@@ -31,8 +31,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// Watches machines: 10-second windows of eight signals, scored by an isolation forest.
 #[derive(Clone, Debug, Parser)]
 struct Args {
-    /// Readings to read: .csv or .jsonl, also .gz or .zst, or .parquet; or kafka://host:port/topic or
-    /// mqtt://host:port/topics/#?session=NAME of JSON, or redis://host:port/0?stream=KEY.
+    /// Readings to read: .csv or .jsonl, also .gz or .zst, or .parquet; or kafka://host:port/topic,
+    /// kinesis://region/stream or mqtt://host:port/topics/#?session=NAME of JSON, or redis://host:port/0?stream=KEY.
     /// Without it they are simulated.
     #[arg(long, value_name = "FILE|URL", num_args = 1..)]
     input: Vec<Place>,

@@ -4,6 +4,7 @@
 //! ```text
 //! broker, model_server     use the standard library only, because xtask starts them, too
 //! mlflow                   MLflow's server, whose registry versions of models come from
+//! kinesalite               an emulator of Amazon Kinesis, from npm
 //! mosquitto                the MQTT broker of Debian, and its clients
 //! postgres                 PostgreSQL, from Debian's package
 //! redis                    Redis, from Debian's package
@@ -28,6 +29,7 @@ mod chance;
 pub mod collector;
 #[cfg(feature = "scripts")]
 pub mod exact;
+pub mod kinesalite;
 pub mod mlflow;
 pub mod model_server;
 pub mod mosquitto;

@@ -12,6 +12,7 @@ mod docs;
 #[cfg(test)]
 mod features;
 mod kafka;
+mod kinesalite;
 mod layout;
 mod models;
 mod new;

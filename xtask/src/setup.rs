@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::debian::{install, works};
-use crate::{browser, cache, check, postgres, prometheus, rocksdb, root};
+use crate::{browser, cache, check, kinesalite, postgres, prometheus, rocksdb, root};
 
 /// The Python packages: ONNX Runtime, and NumPy, which is used with it in Python (for the reference scores of tests).
 pub const PACKAGES: [&str; 2] = ["onnxruntime==1.31.1", "numpy==1.26.4"];
@@ -38,6 +38,7 @@ pub fn for_tests() -> Result<()> {
     mosquitto()?;
     postgres::set_up()?;
     redis()?;
+    kinesalite::set_up()?;
     browser::set_up()
 }
 

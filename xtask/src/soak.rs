@@ -37,6 +37,7 @@ const MARATHONS: &[Marathon] = &[
     of("tables", "tests/tables/main.rs", &[]),
     of("files", "connectors/src/lib.rs", &["file::"]),
     of("nexmark", "tests/nexmark/main.rs", &[]),
+    of("streams", "tests/kinesis/main.rs", &["crash::", "reshard::"]),
     of("sessions", "tests/mqtt/main.rs", &["crash::"]),
     of("rows", "tests/postgres/main.rs", &["crash::"]),
     of("keys", "tests/redis/main.rs", &["crash::", "loss::"]),

@@ -9,7 +9,7 @@
 //! ```
 //! The marker is checked inside each transaction that moves it. So an attempt whose outcome is unknown is simply made
 //! again: the marker says whether it is published. A target that cannot have a marker (a webhook) uses the token, the
-//! deadline and the retries only.
+//! deadline and the retries only; a source (Kinesis) the retries.
 
 #[cfg(any(feature = "postgres", feature = "redis", feature = "webhook"))]
 mod deadline;
@@ -21,12 +21,13 @@ mod marker;
 mod publisher;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod recovery;
-#[cfg(any(feature = "postgres", feature = "redis", feature = "webhook"))]
+#[cfg(any(feature = "kinesis", feature = "postgres", feature = "redis", feature = "webhook"))]
 mod retry;
 #[cfg(any(feature = "kafka", feature = "postgres", feature = "redis"))]
 mod settings;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod target;
+#[cfg(any(feature = "kafka", feature = "postgres", feature = "redis", feature = "webhook"))]
 mod token;
 
 #[cfg(any(feature = "postgres", feature = "redis", feature = "webhook"))]
@@ -43,7 +44,7 @@ pub(crate) use publisher::Publisher;
 pub(crate) use recovery::{Staged, recover};
 #[cfg(feature = "redis")]
 pub(crate) use retry::retried_unless;
-#[cfg(any(feature = "postgres", feature = "redis", feature = "webhook"))]
+#[cfg(any(feature = "kinesis", feature = "postgres", feature = "redis", feature = "webhook"))]
 pub(crate) use retry::{Failure, retried};
 #[cfg(any(feature = "kafka", feature = "postgres", feature = "redis"))]
 pub use settings::LostMarker;
@@ -51,4 +52,5 @@ pub use settings::LostMarker;
 pub(crate) use target::{Outbox, Published, Target};
 #[cfg(any(feature = "kafka", feature = "redis", feature = "webhook"))]
 pub(crate) use token::damaged;
+#[cfg(any(feature = "kafka", feature = "postgres", feature = "redis", feature = "webhook"))]
 pub(crate) use token::{decode, encode};

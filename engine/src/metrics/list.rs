@@ -82,11 +82,11 @@ families! {
     SOURCE_LOST_FILES: Counter "tidemill_source_lost_files_total" OPERATOR, "File source: files of which lines may be lost (with `LostFile::ReadOn`).";
     REFERENCE_VERSIONS: Counter "tidemill_reference_versions_total" &["operator", "kind", "worker", "result"], "Reference file: versions that were emitted as a whole, and versions that were refused.";
     REFERENCE_ROWS: Gauge "tidemill_reference_rows" OPERATOR, "Reference file: rows of the current version.";
-    SOURCE_PARTITIONS: Gauge "tidemill_source_partitions" OPERATOR, "Kafka source: partitions that are read. MQTT source: sessions.";
+    SOURCE_PARTITIONS: Gauge "tidemill_source_partitions" OPERATOR, "Kafka source: partitions that are read. Kinesis source: shards. MQTT source: sessions.";
     SOURCE_LAG: Gauge "tidemill_source_lag_records" OPERATOR, "Kafka source: offsets between what was read and the end of each partition, added up.";
-    PARTITION_WATERMARK: Gauge "tidemill_source_watermark_timestamp_seconds" &["operator", "kind", "worker", "partition"], "Kafka source: the watermark of a partition.";
-    PARTITION_PENDING: Gauge "tidemill_source_pending_records" &["operator", "kind", "worker", "partition"], "Kafka source: records of a partition that are not read yet.";
-    PARTITION_STATE: Gauge "tidemill_source_partition_state" &["operator", "kind", "worker", "partition", "state"], "Kafka source: 1 for the state that a partition is in, 0 for the others.";
+    PARTITION_WATERMARK: Gauge "tidemill_source_watermark_timestamp_seconds" &["operator", "kind", "worker", "partition"], "Kafka and Kinesis sources: the watermark of a partition or shard.";
+    PARTITION_PENDING: Gauge "tidemill_source_pending_records" &["operator", "kind", "worker", "partition"], "Kafka source: records of a partition that are not read yet. Kinesis source: those of a shard that were fetched.";
+    PARTITION_STATE: Gauge "tidemill_source_partition_state" &["operator", "kind", "worker", "partition", "state"], "Kafka and Kinesis sources: 1 for the state that a partition or shard is in, 0 for the others.";
     TOMBSTONES: Counter "tidemill_source_tombstones_total" OPERATOR, "Kafka source: tombstones that became dead letters.";
     REDELIVERED: Counter "tidemill_source_redelivered_total" OPERATOR, "MQTT source: messages that the broker sent again and that were dropped, because they were known.";
     LOST_SESSIONS: Counter "tidemill_source_lost_sessions_total" OPERATOR, "MQTT source: sessions that the broker no longer had.";
@@ -94,6 +94,11 @@ families! {
     UNSAFE_MESSAGES: Counter "tidemill_source_qos_0_total" OPERATOR, "MQTT source: messages of QoS 0, which a crash can lose.";
     LOST_ENTRIES: Counter "tidemill_source_lost_entries_total" OPERATOR, "Redis stream source: entries that were gone before they were read (with `LostEntries::Accept`); 1 for a stream that was deleted, made again or fell back.";
     UNACKNOWLEDGED: Gauge "tidemill_source_unacknowledged" OPERATOR, "MQTT source: messages that were read and are not known to be acknowledged.";
+    BEHIND_LATEST: Gauge "tidemill_source_behind_latest_seconds" OPERATOR, "Kinesis source: how far reading is behind the end of the stream, at the shard that is furthest behind.";
+    FAILED_READS: Counter "tidemill_source_failed_reads_total" OPERATOR, "Kinesis source: requests that failed and were made again, those that the service throttled aside.";
+    THROTTLED_READS: Counter "tidemill_source_throttled_reads_total" OPERATOR, "Kinesis source: requests that the service refused because there were too many.";
+    EXPIRED_ITERATORS: Counter "tidemill_source_expired_iterators_total" OPERATOR, "Kinesis source: iterators that had expired and were asked for again.";
+    UNREAD_EXPIRED: Counter "tidemill_source_unread_expired_total" OPERATOR, "Kinesis source: times at which records may have expired before they were read (with `LostRecords::Accept`).";
     BROKER_ERRORS: Counter "tidemill_kafka_errors_total" OPERATOR, "Kafka source and sink: errors that librdkafka reported, such as a broker that went away.";
 
     // Models and lookups.
