@@ -189,6 +189,20 @@ impl CommonArgs {
         Ok(if bound.is_zero() { source } else { source.max_out_of_orderness(bound) })
     }
 
+    /// Returns the source of requests that the command line describes.
+    #[cfg(feature = "ingest")]
+    pub fn http_source<T: Data>(
+        &self,
+        url: &tidemill::ingest::IngestUrl,
+        event_time: impl Fn(&T) -> EventTime + Send + Sync + 'static,
+    ) -> HttpSource<T> {
+        let source = HttpSource::at(url, tidemill::ingest::json()).event_time(event_time);
+        // The option of the URL counts, unless there is the flag.
+        let source = self.max_malformed.map(MaxMalformed::total).into_iter().fold(source, HttpSource::accept_malformed);
+        let bound = self.max_out_of_orderness;
+        if bound.is_zero() { source } else { source.max_out_of_orderness(bound) }
+    }
+
     /// Returns the order in which a key sees its records.
     pub fn order(&self, input: &Input) -> Order {
         let usual = if input.is_topic() { Order::Arrival } else { Order::EventTime };
@@ -213,6 +227,10 @@ impl CommonArgs {
                 Input::Topic(url) => {
                     return Err(JobError::Invalid(format!("--write-input does not copy topics ({url})")));
                 }
+                #[cfg(feature = "ingest")]
+                Input::Http(url) => {
+                    return Err(JobError::Invalid(format!("--write-input does not copy requests ({url})")));
+                }
                 #[cfg(feature = "mqtt")]
                 Input::Mqtt(url) => {
                     return Err(JobError::Invalid(format!("--write-input does not copy topics ({url})")));
@@ -228,6 +246,8 @@ impl CommonArgs {
                 Place::Kafka(url) => produce::to_topic(url, self.rate, self.start_at_us, records, key),
                 #[cfg(feature = "mqtt")]
                 Place::Mqtt(url) => Err(JobError::Invalid(format!("--write-input: {url} is only read"))),
+                #[cfg(feature = "ingest")]
+                Place::Http(url) => Err(JobError::Invalid(format!("--write-input: {url} is only read"))),
                 #[cfg(feature = "postgres")]
                 Place::Postgres(url) => Err(JobError::Invalid(format!("--write-input does not write tables ({url})"))),
                 #[cfg(feature = "redis")]

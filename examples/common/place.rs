@@ -1,9 +1,12 @@
 //! Sources and destinations of records: a file or folder; with the feature `kafka`, a topic; with `mqtt`, topics to read; with
-//! `postgres`, a table to write to; with `redis`, keys to write to; with `webhook`, an HTTP server to send to.
+//! `ingest`, an address that takes requests; with `postgres`, a table to write to; with `redis`, keys to write to; with `webhook`,
+//! an HTTP server to send to.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
+#[cfg(feature = "ingest")]
+use tidemill::ingest::{IngestUrl, IngestUrlError};
 #[cfg(feature = "kafka")]
 use tidemill::kafka::KafkaUrl;
 #[cfg(feature = "mqtt")]
@@ -30,6 +33,9 @@ pub enum Place {
     /// Topics of MQTT, which are only read.
     #[cfg(feature = "mqtt")]
     Mqtt(MqttUrl),
+    /// An address that takes requests, which is only read.
+    #[cfg(feature = "ingest")]
+    Http(IngestUrl),
     /// A table.
     #[cfg(feature = "postgres")]
     Postgres(PostgresUrl),
@@ -61,6 +67,14 @@ impl FromStr for Place {
             }
             #[cfg(not(feature = "mqtt"))]
             Some(("mqtt" | "mqtts", _)) => Err("this program reads no MQTT: build it with the feature \"mqtt\"".into()),
+            #[cfg(feature = "ingest")]
+            Some(("http+ingest" | "https+ingest", _)) => {
+                text.parse().map(Self::Http).map_err(|e: IngestUrlError| e.to_string())
+            }
+            #[cfg(not(feature = "ingest"))]
+            Some(("http+ingest" | "https+ingest", _)) => {
+                Err("this program takes no requests: build it with the feature \"ingest\"".into())
+            }
             #[cfg(feature = "postgres")]
             Some(("postgres" | "postgresql", _)) => {
                 text.parse().map(Self::Postgres).map_err(|e: PostgresUrlError| e.to_string())
@@ -84,7 +98,7 @@ impl FromStr for Place {
                 Err("this program sends to no HTTP server: build it with the feature \"webhook\"".into())
             }
             Some((scheme, _)) => Err(format!(
-                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, mqtt://host:port/topic, postgres://host:port/database?table=NAME, redis://host:port/0?key=NAME, or webhook+https://host/path"
+                "\"{scheme}://\" is not known: give a path, kafka://host:port/topic, mqtt://host:port/topic, http+ingest://host:port/path, postgres://host:port/database?table=NAME, redis://host:port/0?key=NAME, or webhook+https://host/path"
             )),
         }
     }
@@ -102,6 +116,9 @@ pub enum Input {
     /// Topics of MQTT, which are read alone.
     #[cfg(feature = "mqtt")]
     Mqtt(MqttUrl),
+    /// Requests to an address, which are read alone.
+    #[cfg(feature = "ingest")]
+    Http(IngestUrl),
 }
 
 impl Input {
@@ -116,6 +133,8 @@ impl Input {
             [Place::Kafka(url)] => Ok(Self::Topic(url.clone())),
             #[cfg(feature = "mqtt")]
             [Place::Mqtt(url)] => Ok(Self::Mqtt(url.clone())),
+            #[cfg(feature = "ingest")]
+            [Place::Http(url)] => Ok(Self::Http(url.clone())),
             places => {
                 let path = |place: &Place| match place {
                     Place::Path(path) => Ok(path.clone()),
@@ -126,6 +145,10 @@ impl Input {
                     #[cfg(feature = "mqtt")]
                     Place::Mqtt(url) => {
                         Err(JobError::Invalid(format!("--input: {url} is read alone, without files or other topics")))
+                    }
+                    #[cfg(feature = "ingest")]
+                    Place::Http(url) => {
+                        Err(JobError::Invalid(format!("--input: {url} is read alone, without files or topics")))
                     }
                     #[cfg(feature = "postgres")]
                     Place::Postgres(url) => {
@@ -166,6 +189,8 @@ pub fn write<D: Data>(
         Some(Place::Kafka(url)) => stream.sink(name, &topic::sink(url, key)?),
         #[cfg(feature = "mqtt")]
         Some(Place::Mqtt(url)) => Err(JobError::Invalid(format!("{name}: {url} is only read"))),
+        #[cfg(feature = "ingest")]
+        Some(Place::Http(url)) => Err(JobError::Invalid(format!("{name}: {url} is only read"))),
         #[cfg(feature = "postgres")]
         Some(Place::Postgres(url)) => stream.sink(name, &PostgresSink::from_url(url)),
         #[cfg(feature = "redis")]

@@ -184,6 +184,10 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input, world: &World) -> Re
             let clicks = FileSource::converted(paths, |line: Scroll| Click::from(line), known_at);
             Ok((flow.source("scrolls", &common.configure(scrolls))?, flow.source("clicks", &common.configure(clicks))?))
         }
+        #[cfg(feature = "ingest")]
+        Input::Http(url) => {
+            Err(JobError::Invalid(format!("--input: {url}: of the examples, iot_window takes requests")))
+        }
         #[cfg(feature = "mqtt")]
         Input::Mqtt(url) => Err(JobError::Invalid(format!("--input: {url}: of the examples, iot_window reads MQTT"))),
         #[cfg(feature = "kafka")]

@@ -252,7 +252,7 @@ fn requests<'s>(flow: &Flow<'s>, args: &Args, control: &Place) -> Result<Stream<
             let topic = topic_source(url, |request: ChangeRequest| request, |_| EventTime::MIN)?;
             flow.source("control", &common.configure_topic(topic))
         }
-        #[cfg(any(feature = "mqtt", feature = "postgres", feature = "redis", feature = "webhook"))]
+        #[cfg(any(feature = "mqtt", feature = "ingest", feature = "postgres", feature = "redis", feature = "webhook"))]
         _ => Err(JobError::Invalid("--control: give a file or kafka://host:port/topic".to_owned())),
     }
 }
@@ -287,6 +287,10 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
                 flow.source("transactions", &common.configure(transactions))?,
                 flow.source("charge-backs", &common.configure(charge_backs))?,
             ))
+        }
+        #[cfg(feature = "ingest")]
+        Input::Http(url) => {
+            Err(JobError::Invalid(format!("--input: {url}: of the examples, iot_window takes requests")))
         }
         #[cfg(feature = "mqtt")]
         Input::Mqtt(url) => Err(JobError::Invalid(format!("--input: {url}: of the examples, iot_window reads MQTT"))),

@@ -159,6 +159,8 @@ fn earlier<'s>(flow: &Flow<'s>, place: &Place) -> Result<Stream<'s, Earlier>, Jo
             })?;
             flow.source("predictions", &FileSource::new(parts, event_time).max_out_of_orderness(OUT_OF_ORDER))
         }
+        #[cfg(feature = "ingest")]
+        Place::Http(url) => Err(JobError::Invalid(format!("--rescore: {url}: predictions are not sent"))),
         #[cfg(feature = "mqtt")]
         Place::Mqtt(url) => Err(JobError::Invalid(format!("--rescore: {url}: predictions are not in MQTT"))),
         #[cfg(feature = "kafka")]

@@ -33,9 +33,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Parser)]
 struct Args {
     /// Readings to read: .csv or .jsonl, also .gz or .zst, or .parquet; or kafka://host:port/topic or
-    /// mqtt://host:port/topics/#?session=NAME of JSON.
+    /// mqtt://host:port/topics/#?session=NAME of JSON; or http+ingest://127.0.0.1:9091/readings, to which they are sent by POST.
     /// Without it they are simulated.
-    #[arg(long, value_name = "FILE|KAFKA|MQTT", num_args = 1..)]
+    #[arg(long, value_name = "FILE|KAFKA|MQTT|HTTP", num_args = 1..)]
     input: Vec<Place>,
     /// How long after its end a window still takes late readings, each of which scores it again.
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration, value_name = "DURATION")]
@@ -157,5 +157,7 @@ fn readings<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Stream<'s
         }
         #[cfg(feature = "mqtt")]
         Input::Mqtt(url) => flow.source("readings", &args.common.mqtt_source(url, Reading::event_time)?),
+        #[cfg(feature = "ingest")]
+        Input::Http(url) => flow.source("readings", &args.common.http_source(url, Reading::event_time)),
     }
 }

@@ -93,6 +93,11 @@ families! {
     DISCONNECTIONS: Counter "tidemill_source_disconnections_total" OPERATOR, "MQTT source: connections that were lost, or could not be made.";
     UNSAFE_MESSAGES: Counter "tidemill_source_qos_0_total" OPERATOR, "MQTT source: messages of QoS 0, which a crash can lose.";
     UNACKNOWLEDGED: Gauge "tidemill_source_unacknowledged" OPERATOR, "MQTT source: messages that were read and are not known to be acknowledged.";
+    INGEST_REQUESTS: Counter "tidemill_source_requests_total" &["operator", "kind", "worker", "result"], "HTTP source: requests by their result.";
+    INGEST_BYTES: Counter "tidemill_source_request_bytes_total" OPERATOR, "HTTP source: bytes of the bodies that were taken, after decompression.";
+    INGEST_WAITING: Gauge "tidemill_source_waiting_requests" OPERATOR, "HTTP source: requests that are answered when their epoch is committed.";
+    INGEST_QUEUED: Gauge "tidemill_source_queued_bytes" OPERATOR, "HTTP source: bytes of requests that are being received, or wait to be read.";
+    INGEST_KEYS: Gauge "tidemill_source_idempotency_keys" OPERATOR, "HTTP source: keys of requests that are remembered.";
     BROKER_ERRORS: Counter "tidemill_kafka_errors_total" OPERATOR, "Kafka source and sink: errors that librdkafka reported, such as a broker that went away.";
 
     // Models and lookups.
