@@ -61,6 +61,6 @@ fn malformed_records_are_dead_letters_if_that_is_wanted() {
     world.has_each_once(0..3, "beside a dead letter");
     let dead = rows(&world.path("readings.dead"));
     assert_eq!(dead.len(), 1);
-    let (source, origin) = (dead[0]["source"].as_str().unwrap(), dead[0]["origin"].as_str().unwrap());
+    let (source, origin) = (dead[0]["operator"].as_str().unwrap(), dead[0]["origin"].as_str().unwrap());
     assert!(source == "readings" && origin.ends_with(", key \"seven\", record 3"), "{origin}");
 }

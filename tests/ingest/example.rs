@@ -33,6 +33,9 @@ fn the_other_examples_say_that_they_do_not() {
     assert!(error.contains("of the examples, iot_window takes requests"), "{error}");
     let error = testkit::fail(example("iot_window").args(["--features", "http+ingest://127.0.0.1:0/x"]));
     assert!(error.contains("is only read"), "{error}");
+    // An epoch of such a job commits, too, and nothing of it is there after a crash.
+    let error = testkit::fail(example("iot_window").args(["--input", "http+ingest://127.0.0.1:0/x"]));
+    assert!(error.contains("answered when their epoch is committed, which needs checkpoint_dir"), "{error}");
     let mut both =
         Killed(example("iot_window").args(["--input", "a.csv", "http+ingest://127.0.0.1:0/x"]).spawn().unwrap());
     assert!(!both.wait().unwrap().success());

@@ -112,5 +112,5 @@ fn what_cannot_work_is_refused_at_the_start() {
     world.address.set_ip([0, 0, 0, 0].into());
     world.options.clear();
     let error = fail(&mut world.job(1));
-    assert!(error.contains("others than this machine can reach 0.0.0.0:") && error.contains("token_file"), "{error}");
+    assert!(error.contains("others than this machine can reach 0.0.0.0:") && error.contains("set a token"), "{error}");
 }

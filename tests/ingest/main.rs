@@ -17,6 +17,7 @@ mod job;
 mod keys;
 mod pair;
 mod pressure;
+mod processes;
 mod reports;
 mod throughput;
 mod waiting;

@@ -16,9 +16,7 @@ use tidemill::prelude::*;
 use crate::job::{World, errors, stop};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const URL: &str = "TIDEMILL_TEST_PAIR_URL";
-const CHECKPOINTS: &str = "TIDEMILL_TEST_PAIR_CHECKPOINTS";
-const COUNT: &str = "TIDEMILL_TEST_PAIR_COUNT";
+const FOLDER: &str = "TIDEMILL_PAIR_JOB";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Reading {
@@ -26,40 +24,37 @@ struct Reading {
     celsius: f64,
 }
 
-/// The job that sends. It is a process of its own, since it is killed: this program, told to run this test alone.
+/// The job that sends. It is a process of its own, since it is killed: this program, told to run this test alone, by a variable that
+/// names the folder with what it needs.
 #[test]
-#[ignore = "it is the process that the next test starts"]
 fn sender() {
-    let variable = |name: &str| std::env::var(name).ok();
-    let (Some(url), Some(checkpoints), Some(count)) = (variable(URL), variable(CHECKPOINTS), variable(COUNT)) else {
-        return; // whoever runs all ignored tests has not started it for that
-    };
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let task = std::fs::read_to_string(folder.join("task")).unwrap();
+    let (count, url) = task.split_once(' ').unwrap();
     let reading = |n: u64| (EventTime(n as i64), Reading { n, celsius: 20.0 });
     let source = Generator::new(count.parse().unwrap(), reading).rate(1500.0);
-    let sink = WebhookSink::new(&url).secret_variable("PAIR").json_lines(NonZeroUsize::new(40).unwrap());
-    let settings = short_epochs(&PathBuf::from(checkpoints));
+    let sink = WebhookSink::new(url).secret_file(folder.join("secret")).json_lines(NonZeroUsize::new(40).unwrap());
+    let settings = short_epochs(&folder.join("sender"));
     Job::new("sender", settings).run(move |flow| flow.source("numbers", &source)?.sink("out", &sink)).unwrap();
 }
 
-fn sending(world: &World, count: u64) -> Killed {
+fn sending(world: &World) -> Killed {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "pair::sender", "--ignored", "--nocapture"]);
-    command.env(URL, format!("http://{}/readings", world.address)).env(CHECKPOINTS, world.path("sender"));
-    command.env(COUNT, count.to_string()).env("PAIR", SECRET);
+    command.args(["--exact", "pair::sender", "--nocapture"]).env(FOLDER, world.folder.path());
     Killed(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
 #[test]
 fn a_webhook_sink_and_an_http_source_move_each_record_once_though_both_are_killed() {
-    let world = World::with("secret-env=PAIR");
-    let receiving = |workers| {
-        let mut job = world.job(workers);
-        Killed(job.env("PAIR", SECRET).spawn().unwrap())
-    };
+    let mut world = World::new();
+    world.options = format!("secret-file={}", world.path("secret").display());
+    std::fs::write(world.path("secret"), SECRET).unwrap();
+    let receiving = |workers| Killed(world.job(workers).spawn().unwrap());
     let mut chance = ChaCha8Rng::seed_from_u64(seed());
     let kills = 10 * times().min(20);
     let count = 600 * kills as u64;
-    let (mut receiver, mut sender) = (receiving(2), sending(&world, count));
+    std::fs::write(world.path("task"), format!("{count} http://{}/readings", world.address)).unwrap();
+    let (mut receiver, mut sender) = (receiving(2), sending(&world));
     for kill in 1..=kills {
         wait(Duration::from_millis(chance.random_range(200..900)));
         if chance.random_bool(0.5) {
@@ -68,7 +63,7 @@ fn a_webhook_sink_and_an_http_source_move_each_record_once_though_both_are_kille
             receiver = receiving(chance.random_range(1..=3));
         } else {
             drop(sender);
-            sender = sending(&world, count);
+            sender = sending(&world);
         }
         println!("{kill} kills, {} records", world.written().len());
     }

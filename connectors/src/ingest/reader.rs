@@ -126,8 +126,8 @@ impl<T: Data> Listening<T> {
         };
         let server = Server::start(listener, service, settings.max_connections)?;
         bound.set(address);
-        let who = if is_guarded { "" } else { ", without a token" };
-        tracing::info!("records are taken at http://{address}{}{who}", settings.path);
+        let whose = if is_guarded { "records" } else { "records of anybody" };
+        tracing::info!("{whose} are taken at http://{address}{}", settings.path);
         Ok(Self { intake, budget, _server: server })
     }
 }

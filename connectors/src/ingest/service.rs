@@ -84,7 +84,7 @@ impl Service {
             Ok(Err(_)) => Err(Refusal::unanswered("the job ended before the request was committed: send it again")),
             Err(_) => Err(Refusal::unanswered(format!(
                 "the request was taken, and not committed within {:?}: send it again, under the same Idempotency-Key if it must \
-                 not count twice; a job commits at its checkpoints, and needs a checkpoint directory",
+                 not count twice; a job commits at its checkpoints",
                 self.answer_within
             ))),
         }

@@ -77,8 +77,8 @@ impl Settings {
                 let is_guarded = self.token != Password::None || self.signing != Password::None;
                 if !at.ip().to_canonical().is_loopback() && !is_guarded && !self.open_to_all {
                     faults.push(format!(
-                        "others than this machine can reach {at}, and could send anything: set a token (token_file) or a secret of \
-                         signatures (secret_file), listen at 127.0.0.1, or say open_to_all"
+                        "others than this machine can reach {at}, and could send anything: set a token, or a secret of signatures, listen at \
+                         127.0.0.1, or set that it is open to all"
                     ));
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_engine::source::{Source, SourceContext};
-use tidemill_engine::{ConnectorError, Data, EventTime};
+use tidemill_engine::{ConnectorError, Data, ErrorKind, EventTime, Remedy};
 
 use super::bound::BoundAddress;
 use super::position;
@@ -25,7 +25,7 @@ use crate::password::Password;
 ///   caller that gets no answer, or 503, repeats the request: then its records may be there twice, unless it has an
 ///   `Idempotency-Key`, by which it is recognised, also after a crash of the job.
 /// * A request whose records cannot all be decoded is refused with 400, or has dead letters ([`accept_malformed`](Self::accept_malformed)).
-/// * The first worker of the job listens and reads. It needs a checkpoint directory: without one nothing is committed.
+/// * The first worker of the job listens and reads. A job without a checkpoint directory is refused, since nothing of it is durable.
 pub struct HttpSource<T> {
     settings: Settings,
     decode: Decode<T>,
@@ -208,6 +208,10 @@ impl<T: Data> Source for HttpSource<T> {
 
     fn open(&self, context: SourceContext) -> Result<HttpReader<T>, ConnectorError> {
         self.settings.check()?;
+        if context.checkpoint_interval.is_none() {
+            let message = "requests are answered when their epoch is committed, which needs checkpoint_dir";
+            return Err(ConnectorError::new(ErrorKind::Invalid, message).remedy(Remedy::Setting("checkpoint_dir")));
+        }
         let restored = position::merge(&context.restored)?;
         let (decode, event_time) = (Arc::clone(&self.decode), self.event_time.clone());
         HttpReader::open(&self.settings, decode, event_time, restored, &self.bound, &context)

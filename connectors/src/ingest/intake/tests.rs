@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tidemill_engine::metrics::Metrics;
 
 use super::super::budget::Budget;
@@ -122,4 +123,113 @@ fn of_equal_requests_at_the_same_time_one_is_taken() {
         threads.into_iter().map(|thread| usize::from(!thread.join().unwrap().repeated)).sum()
     });
     assert_eq!((fresh, intake.take_all()), (1, vec![1, 2]));
+}
+
+/// What an epoch has: its records, the number behind its last request, and the keys in its position.
+struct Ended(Vec<u64>, u64, Vec<Known>);
+
+/// An intake, the engine around it, and callers that repeat what has no answer.
+struct World {
+    intake: Arc<Intake<u64>>,
+    /// Requests that have no answer yet, by their number, as far as the running intake has accepted them.
+    open: BTreeMap<u64, Option<Accepted>>,
+    sent: u64,
+    running: Vec<u64>,
+    ended: VecDeque<Ended>,
+    /// What is durable: records, and the keys of the last position.
+    committed: Vec<u64>,
+    position: Vec<Known>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (running, ended, committed, position) = (Vec::new(), VecDeque::new(), Vec::new(), Vec::new());
+        Self { intake: intake(Vec::new()), open: BTreeMap::new(), sent: 0, running, ended, committed, position }
+    }
+
+    fn send(&mut self, number: u64) {
+        let body = format!("{}\n{}", 2 * number, 2 * number + 1);
+        let accepted = self.intake.send(Some(&number.to_string()), &body).unwrap();
+        self.open.insert(number, Some(accepted));
+    }
+
+    /// Callers look for their answers. Whoever has one finds its records durable.
+    fn hear(&mut self) {
+        let committed = &self.committed;
+        self.open.retain(|number, accepted| {
+            let is_answered = accepted.as_mut().is_some_and(Accepted::is_committed);
+            assert!(!is_answered || committed.contains(&(2 * number)), "{number} was answered before its commit");
+            !is_answered
+        });
+    }
+
+    fn end_epoch(&mut self) {
+        let (end, keys) = self.intake.position();
+        self.ended.push_back(Ended(std::mem::take(&mut self.running), end, keys));
+    }
+
+    fn commit(&mut self) {
+        if let Some(Ended(records, end, keys)) = self.ended.pop_front() {
+            self.committed.extend(records);
+            self.position = keys;
+            self.intake.commit(end);
+        }
+    }
+
+    /// The process is killed, and restored from the last epoch that was committed.
+    fn crash(&mut self) {
+        self.intake.end();
+        self.running.clear();
+        self.ended.clear();
+        self.intake = intake(self.position.clone());
+        self.open.values_mut().for_each(|accepted| *accepted = None);
+    }
+
+    fn step(&mut self, step: u8) {
+        match step {
+            // No more are open than keys are remembered.
+            0..=59 if self.open.len() < 5 => {
+                self.sent += 1;
+                self.send(self.sent - 1);
+            }
+            60..=119 => {
+                let again = self.open.keys().nth(usize::from(step) % self.open.len().max(1)).copied();
+                again.into_iter().for_each(|number| self.send(number));
+            }
+            120..=179 => {
+                let items = self.intake.take().into_iter().flat_map(|queued| queued.items);
+                self.running.extend(items.map(|item| item.ok().unwrap()));
+            }
+            180..=214 => self.end_epoch(),
+            215..=244 => self.commit(),
+            245..=255 => self.crash(),
+            _ => {}
+        }
+        self.hear();
+    }
+
+    fn finish(&mut self) {
+        self.open.keys().copied().collect::<Vec<_>>().into_iter().for_each(|number| self.send(number));
+        self.running.extend(self.intake.take_all());
+        self.end_epoch();
+        while !self.ended.is_empty() {
+            self.commit();
+        }
+        self.hear();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512 * testkit::times() as u32, ..ProptestConfig::default() })]
+
+    /// Each record is committed exactly once, before its caller has an answer, and each caller has one in the end.
+    #[test]
+    fn each_request_is_committed_once_through_any_repeats_and_crashes(steps in prop::collection::vec(any::<u8>(), 0..400)) {
+        let mut world = World::new();
+        steps.into_iter().for_each(|step| world.step(step));
+        world.finish();
+        prop_assert!(world.open.is_empty());
+        world.committed.sort_unstable();
+        prop_assert_eq!(world.committed, (0..2 * world.sent).collect::<Vec<_>>());
+    }
 }
