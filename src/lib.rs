@@ -44,7 +44,7 @@
 //! | [`process`], [`state`] | logic of one's own with keyed state and timers |
 //! | [`window`], [`join`], [`rolling`], [`pattern`], [`deduplicate`], [`throttle`], [`fold`], [`sample`], `table` | the operators |
 //! | [`infer`] | models |
-//! | [`source`], [`sink`], [`mod@file`], `kafka`, `kinesis`, `mqtt`, `postgres`, `redis`, `webhook`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
+//! | [`source`], [`sink`], [`mod@file`], `kafka`, `kinesis`, `mqtt`, `ingest`, `postgres`, `redis`, `webhook`, [`generator`], [`memory`] | where data comes from and goes to, and connectors of one's own |
 //! | `testing` | a test's own world: simulated time, crashes, restores |
 //!
 //! The crates behind this face (`tidemill-engine`, `tidemill-operators`, `tidemill-connectors`, `tidemill-state`) are internal:
@@ -53,6 +53,8 @@
 // docs.rs, which sets `docsrs` and compiles with nightly, shows the feature that each item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "ingest")]
+pub use tidemill_connectors::ingest;
 #[cfg(feature = "kafka")]
 pub use tidemill_connectors::kafka;
 #[cfg(feature = "kinesis")]
@@ -172,6 +174,8 @@ pub mod prelude {
     // Sources and sinks.
     pub use crate::file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile};
     pub use crate::generator::Generator;
+    #[cfg(feature = "ingest")]
+    pub use crate::ingest::HttpSource;
     #[cfg(feature = "kafka")]
     pub use crate::kafka::{KafkaSink, KafkaSource};
     #[cfg(feature = "kinesis")]
@@ -197,6 +201,7 @@ pub mod prelude {
     feature = "mqtt",
     feature = "postgres",
     feature = "redis",
+    feature = "ingest",
     feature = "webhook",
     feature = "parquet",
     feature = "avro",

@@ -49,6 +49,8 @@ mod kafka {}
 mod kinesis {}
 #[doc = include_str!("../docs/connectors/mqtt.md")]
 mod mqtt {}
+#[doc = include_str!("../docs/connectors/ingest.md")]
+mod ingest {}
 #[doc = include_str!("../docs/connectors/postgres.md")]
 mod postgres {}
 #[doc = include_str!("../docs/connectors/redis.md")]

@@ -12,8 +12,10 @@ mod each_field;
 mod fields;
 pub mod file;
 pub mod generator;
-#[cfg(any(feature = "kafka", feature = "kinesis", feature = "mqtt"))]
+#[cfg(any(feature = "ingest", feature = "kafka", feature = "kinesis", feature = "mqtt"))]
 mod inbox;
+#[cfg(feature = "ingest")]
+pub mod ingest;
 mod json;
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -25,7 +27,7 @@ pub mod memory;
 pub mod mqtt;
 #[cfg(any(feature = "kafka", feature = "kinesis", feature = "postgres", feature = "redis", feature = "webhook"))]
 mod outbox;
-#[cfg(any(feature = "postgres", feature = "redis", feature = "webhook"))]
+#[cfg(any(feature = "ingest", feature = "postgres", feature = "redis", feature = "webhook"))]
 mod password;
 mod plain;
 mod position;
@@ -33,10 +35,12 @@ mod position;
 pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(any(feature = "ingest", feature = "webhook"))]
+mod signature;
 pub mod splits;
 #[doc(hidden)] // for benchmarks
 pub mod testing;
-#[cfg(any(feature = "kinesis", feature = "redis", feature = "webhook"))]
+#[cfg(any(feature = "ingest", feature = "kinesis", feature = "redis", feature = "webhook"))]
 mod url_options;
 #[cfg(feature = "webhook")]
 pub mod webhook;
@@ -47,6 +51,8 @@ pub use self::postgres::PostgresSink;
 pub use self::redis::{RedisSink, RedisStreamSource};
 pub use file::{FileSink, FileSource, LostFile, ReferenceExt, ReferenceFile, RollSettings};
 pub use generator::Generator;
+#[cfg(feature = "ingest")]
+pub use ingest::HttpSource;
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaSink, KafkaSource};
 #[cfg(feature = "kinesis")]

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+#[cfg(any(feature = "ingest", feature = "webhook"))]
+use crate::password::Password;
+
 /// The options of a URL, each known and given once.
 pub(crate) struct Options(Vec<(String, String)>);
 
@@ -39,6 +42,15 @@ impl Options {
             (Some(_), Some(_)) => Err(format!("{one}= and {other}= exclude each other")),
             _ => Ok(()),
         }
+    }
+
+    /// Returns where a secret is, of which an option names the file, or another the environment variable.
+    #[cfg(any(feature = "ingest", feature = "webhook"))]
+    pub(crate) fn secret(&self, file: &str, variable: &str) -> Result<Password, String> {
+        self.exclusive(file, variable)?;
+        let file = self.get(file).map(|path| Password::File(path.into()));
+        let variable = self.get(variable).map(|name| Password::Variable(name.to_owned()));
+        Ok(file.or(variable).unwrap_or(Password::None))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+#[cfg(feature = "ingest")]
+use tidemill::ingest::IngestUrl;
 #[cfg(feature = "kafka")]
 use tidemill::kafka::KafkaUrl;
 #[cfg(feature = "kinesis")]
@@ -15,7 +17,7 @@ use tidemill::prelude::*;
 use tidemill::redis::RedisStreamUrl;
 
 use super::CommonArgs;
-#[cfg(any(feature = "kinesis", feature = "mqtt", feature = "redis"))]
+#[cfg(any(feature = "ingest", feature = "kinesis", feature = "mqtt", feature = "redis"))]
 use super::parsed;
 #[cfg(feature = "kafka")]
 use super::topic;
@@ -26,6 +28,9 @@ pub enum Live {
     /// A topic.
     #[cfg(feature = "kafka")]
     Kafka(KafkaUrl),
+    /// An address that takes requests.
+    #[cfg(feature = "ingest")]
+    Http(IngestUrl),
     /// A stream of Kinesis.
     #[cfg(feature = "kinesis")]
     Kinesis(KinesisUrl),
@@ -40,6 +45,10 @@ pub enum Live {
 impl Live {
     /// Returns what a URL names, if it is only read.
     pub fn parse(text: &str) -> Option<Result<Self, String>> {
+        #[cfg(feature = "ingest")]
+        if text.starts_with("http+ingest://") || text.starts_with("https+ingest://") {
+            return Some(parsed(text, Self::Http));
+        }
         #[cfg(feature = "kinesis")]
         if text.starts_with("kinesis://") {
             return Some(parsed(text, Self::Kinesis));
@@ -61,6 +70,8 @@ impl Live {
         match *self {
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => true,
+            #[cfg(feature = "ingest")]
+            Self::Http(_) => false,
             #[cfg(feature = "kinesis")]
             Self::Kinesis(_) => true,
             #[cfg(feature = "mqtt")]
@@ -90,6 +101,16 @@ impl Live {
             Self::Kafka(ref url) => {
                 let topic = topic::topic_source(url, convert, event_time)?;
                 flow.source(name, &common.configure_topic(topic).lead(lead))
+            }
+            #[cfg(feature = "ingest")]
+            Self::Http(ref url) => {
+                let json = tidemill::ingest::json::<L>();
+                let source = HttpSource::at(url, move |record| json(record).map(&convert));
+                let source = source.event_time(event_time).lead(lead);
+                // Unless the flag asks for dead letters, the caller is told what is wrong.
+                let limit = common.max_malformed.map(MaxMalformed::total);
+                let source = limit.into_iter().fold(source, HttpSource::accept_malformed);
+                flow.source(name, &bound.into_iter().fold(source, HttpSource::max_out_of_orderness))
             }
             #[cfg(feature = "kinesis")]
             Self::Kinesis(ref url) => {
@@ -124,6 +145,8 @@ impl fmt::Display for Live {
         match *self {
             #[cfg(feature = "kafka")]
             Self::Kafka(ref url) => url.fmt(f),
+            #[cfg(feature = "ingest")]
+            Self::Http(ref url) => url.fmt(f),
             #[cfg(feature = "kinesis")]
             Self::Kinesis(ref url) => url.fmt(f),
             #[cfg(feature = "mqtt")]

@@ -29,16 +29,17 @@ pub enum Place {
 }
 
 /// The schemes that programs know, each with the feature that it needs.
-const SCHEMES: [(&[&str], &str); 6] = [
+const SCHEMES: [(&[&str], &str); 7] = [
     (&["kafka"], "kafka"),
     (&["kinesis"], "kinesis"),
     (&["mqtt", "mqtts"], "mqtt"),
+    (&["http+ingest", "https+ingest"], "ingest"),
     (&["postgres", "postgresql"], "postgres"),
     (&["redis", "rediss"], "redis"),
     (&["webhook+https", "webhook+http"], "webhook"),
 ];
 
-const LOOKS: &str = "give a path, kafka://host:port/topic, kinesis://region/stream, mqtt://host:port/topic, postgres://host:port/database?table=NAME, \
+const LOOKS: &str = "give a path, kafka://host:port/topic, kinesis://region/stream, mqtt://host:port/topic, http+ingest://host:port/path, postgres://host:port/database?table=NAME, \
     redis://host:port/0?key=NAME (or, to read, ?stream=NAME), or webhook+https://host/path";
 
 impl FromStr for Place {

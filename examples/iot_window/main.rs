@@ -32,7 +32,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Parser)]
 struct Args {
     /// Readings to read: .csv or .jsonl, also .gz or .zst, or .parquet; or kafka://host:port/topic,
-    /// kinesis://region/stream or mqtt://host:port/topics/#?session=NAME of JSON, or redis://host:port/0?stream=KEY.
+    /// kinesis://region/stream or mqtt://host:port/topics/#?session=NAME of JSON, redis://host:port/0?stream=KEY,
+    /// or http+ingest://127.0.0.1:9091/readings, to which they are sent by POST.
     /// Without it they are simulated.
     #[arg(long, value_name = "FILE|URL", num_args = 1..)]
     input: Vec<Place>,

@@ -41,6 +41,7 @@ const MARATHONS: &[Marathon] = &[
     of("sessions", "tests/mqtt/main.rs", &["crash::"]),
     of("rows", "tests/postgres/main.rs", &["crash::"]),
     of("keys", "tests/redis/main.rs", &["crash::", "loss::"]),
+    of("posts", "tests/ingest/main.rs", &["crash::"]),
     of("requests", "tests/webhook/main.rs", &["crash::"]),
     of("topics", "tests/kafka/main.rs", &["recreated::", "tombstones::"]),
     of("processes", "tests/cluster.rs", &[]),

@@ -16,7 +16,7 @@ use super::address::Address;
 use super::answer::{Answer, shown};
 use super::requests::Request;
 use super::settings::Settings;
-use super::signature::SigningKey;
+use crate::signature::SigningKey;
 
 /// How much of an answer's body is read.
 const MAX_ANSWER: u64 = 64 << 10;

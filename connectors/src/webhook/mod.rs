@@ -20,7 +20,6 @@ mod header;
 mod key;
 mod requests;
 mod settings;
-mod signature;
 mod sink;
 mod url;
 mod writer;

@@ -105,11 +105,11 @@ fn parse(target: &str, options: &str) -> Result<Settings, String> {
         let (name, value) = header.split_once(':').ok_or("header= is not Name:value")?;
         settings.headers.push(Header { name: name.trim().to_owned(), value: Value::Given(value.trim().to_owned()) });
     }
-    match secret(&options, "authorization-file", "authorization-env")? {
+    match options.secret("authorization-file", "authorization-env")? {
         Password::None => {}
         place => settings.headers.push(Header { name: "Authorization".to_owned(), value: Value::Secret(place) }),
     }
-    settings.signing = secret(&options, "secret-file", "secret-env")?;
+    settings.signing = options.secret("secret-file", "secret-env")?;
     let path = |name: &str| options.get(name).map(PathBuf::from);
     settings.certificate_authority = path("ca");
     settings.client_certificate = match (path("cert"), path("key")) {
@@ -137,13 +137,6 @@ fn format(options: &Options) -> Result<Format, String> {
         },
         other => Err(format!("format is \"{other}\", and can be json, array or lines")),
     }
-}
-
-fn secret(options: &Options, file: &str, variable: &str) -> Result<Password, String> {
-    options.exclusive(file, variable)?;
-    let file = options.get(file).map(|path| Password::File(path.into()));
-    let variable = options.get(variable).map(|name| Password::Variable(name.to_owned()));
-    Ok(file.or(variable).unwrap_or(Password::None))
 }
 
 impl fmt::Display for WebhookUrl {

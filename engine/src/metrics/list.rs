@@ -99,6 +99,11 @@ families! {
     THROTTLED_READS: Counter "tidemill_source_throttled_reads_total" OPERATOR, "Kinesis source: requests that the service refused because there were too many.";
     EXPIRED_ITERATORS: Counter "tidemill_source_expired_iterators_total" OPERATOR, "Kinesis source: iterators that had expired and were asked for again.";
     UNREAD_EXPIRED: Counter "tidemill_source_unread_expired_total" OPERATOR, "Kinesis source: times at which records may have expired before they were read (with `LostRecords::Accept`).";
+    INGEST_REQUESTS: Counter "tidemill_source_requests_total" &["operator", "kind", "worker", "result"], "HTTP source: requests by their result.";
+    INGEST_BYTES: Counter "tidemill_source_request_bytes_total" OPERATOR, "HTTP source: bytes of the bodies that were taken, after decompression.";
+    INGEST_WAITING: Gauge "tidemill_source_waiting_requests" OPERATOR, "HTTP source: requests that are answered when their epoch is committed.";
+    INGEST_QUEUED: Gauge "tidemill_source_queued_bytes" OPERATOR, "HTTP source: bytes of requests that are being received, or wait to be read.";
+    INGEST_KEYS: Gauge "tidemill_source_idempotency_keys" OPERATOR, "HTTP source: keys of requests that are remembered.";
     BROKER_ERRORS: Counter "tidemill_kafka_errors_total" OPERATOR, "Kafka source and sink: errors that librdkafka reported, such as a broker that went away.";
 
     // Models and lookups.

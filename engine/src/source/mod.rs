@@ -77,6 +77,8 @@ pub struct SourceContext {
     pub restored: Vec<Vec<u8>>,
     /// The job's clock.
     pub clock: Clock,
+    /// Length of an epoch; `None` in a job without checkpoints, of which nothing outlives the process.
+    pub checkpoint_interval: Option<Duration>,
     /// A waker that has the reader called again from any thread, when records arrive before [`Next::After`] has
     /// passed.
     pub waker: Waker,
@@ -85,12 +87,21 @@ pub struct SourceContext {
 }
 
 impl SourceContext {
-    /// Makes the context of one of `workers` workers without a job, for tests of readers: nothing is restored, the
-    /// waker does nothing, and the metrics are its own. Its fields can be set.
+    /// Makes the context of one of `workers` workers without a job, for tests of readers: nothing is restored, there are no
+    /// checkpoints, the waker does nothing, and the metrics are its own. Its fields can be set.
     #[must_use]
     pub fn without_job(name: &str, worker: usize, workers: usize, clock: Clock) -> Self {
         let metrics = Metrics::default().operator(name, "source", worker);
-        Self { name: name.to_owned(), worker, workers, restored: Vec::new(), clock, waker: Waker::default(), metrics }
+        Self {
+            name: name.to_owned(),
+            worker,
+            workers,
+            restored: Vec::new(),
+            clock,
+            checkpoint_interval: None,
+            waker: Waker::default(),
+            metrics,
+        }
     }
 }
 

@@ -73,6 +73,7 @@ fn source_context(
         workers: context.workers,
         restored: context.restored.positions(name).to_vec(),
         clock: context.process.clock.clone(),
+        checkpoint_interval: context.checkpoint_interval,
         // An error means that the worker is gone: then there is nothing to wake.
         waker: Waker::new(move || _ = woken.get().map(SyncActivator::activate)),
         metrics,

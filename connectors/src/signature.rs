@@ -12,11 +12,11 @@ const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// The secret that requests are signed with.
 #[derive(Clone)]
-pub(super) struct SigningKey(Hmac<Sha256>);
+pub(crate) struct SigningKey(Hmac<Sha256>);
 
 impl SigningKey {
     /// Parses `whsec_…` or what is behind it: base64 of 24 to 64 bytes. The reason why it is no secret has nothing of it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let encoded = text.strip_prefix("whsec_").unwrap_or(text);
         let bytes = STANDARD.decode(encoded).map_err(|_| "it is not whsec_ and base64".to_owned())?;
@@ -32,11 +32,27 @@ impl SigningKey {
     }
 
     /// Returns the value of `webhook-signature`. `timestamp` is in seconds since the Unix epoch.
-    pub(super) fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
+    #[cfg(feature = "webhook")]
+    pub(crate) fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
+        format!("v1,{}", STANDARD.encode(self.of(id, timestamp, body).finalize().into_bytes()))
+    }
+
+    /// Returns whether one of the signatures in `header`, which spaces separate, is of this request: there are several while a
+    /// sender changes its secret. The time that it takes does not depend on how much of them is right.
+    #[cfg(feature = "ingest")]
+    pub(crate) fn verifies(&self, header: &str, id: &str, timestamp: u64, body: &[u8]) -> bool {
+        let signatures = header.split_ascii_whitespace().filter_map(|signature| signature.strip_prefix("v1,"));
+        let mac = self.of(id, timestamp, body);
+        signatures
+            .filter_map(|encoded| STANDARD.decode(encoded).ok())
+            .any(|signature| mac.clone().verify_slice(&signature).is_ok())
+    }
+
+    fn of(&self, id: &str, timestamp: u64, body: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
         mac.update(format!("{id}.{timestamp}.").as_bytes());
         mac.update(body);
-        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+        mac
     }
 }
 
@@ -51,11 +67,24 @@ mod tests {
     use super::*;
 
     /// The example of the specification's libraries.
+    #[cfg(all(feature = "ingest", feature = "webhook"))]
     #[test]
-    fn a_known_signature_is_made() {
+    fn a_known_signature_is_made_and_verified() {
         let key = SigningKey::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
-        let signature = key.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        let (id, time, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        let signature = key.sign(id, time, body);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert!(key.verifies(&signature, id, time, body));
+        assert!(key.verifies(&format!("v1,AAAA v1a,AAAA {signature}"), id, time, body));
+        for (header, id, time, body) in [
+            ("", id, time, &body[..]),
+            (&signature[3..], id, time, body),
+            (&signature, "msg_p5jXN8AQM9LWM0D4loKWxJel", time, body),
+            (&signature, id, time + 1, body),
+            (&signature, id, time, b"{}"),
+        ] {
+            assert!(!key.verifies(header, id, time, body), "{header} {id} {time}");
+        }
     }
 
     #[test]
