@@ -12,7 +12,9 @@ mod each_field;
 mod fields;
 pub mod file;
 pub mod generator;
-#[cfg(any(feature = "ingest", feature = "kafka", feature = "kinesis", feature = "mqtt"))]
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod host;
+#[cfg(any(feature = "ingest", feature = "kafka", feature = "kinesis", feature = "mqtt", feature = "redis"))]
 mod inbox;
 #[cfg(feature = "ingest")]
 pub mod ingest;

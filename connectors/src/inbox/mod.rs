@@ -19,5 +19,5 @@ pub(crate) use ledger::{Delivery, Ledger};
 #[cfg(feature = "mqtt")]
 pub(crate) use queue::{Inbox, Taken};
 pub(crate) use split::SplitProgress;
-#[cfg(any(feature = "mqtt", feature = "redis"))]
+#[cfg(any(feature = "kinesis", feature = "mqtt", feature = "redis"))]
 pub(crate) use split::promise;

@@ -49,7 +49,7 @@ impl SplitProgress {
 
 /// Advances the watermark of a batch to the lowest of the splits that are not idle. If all are, it may follow the latest
 /// record that was read.
-#[cfg(any(feature = "mqtt", feature = "redis"))]
+#[cfg(any(feature = "kinesis", feature = "mqtt", feature = "redis"))]
 pub(crate) fn promise<'a, T>(splits: impl Iterator<Item = &'a SplitProgress> + Clone, batch: &mut Batch<T>) {
     let watermarks = |idle| splits.clone().filter(move |split| split.is_idle() == idle).map(SplitProgress::watermark);
     match watermarks(false).min() {

@@ -11,7 +11,7 @@ use super::api::StreamIdentity;
 use super::lanes::{Lane, Lanes, Phase};
 use super::message::{Decode, EventTimeOf, KinesisRecord, Received};
 use super::position::{Origin, Read, Stored};
-use crate::inbox::SplitProgress;
+use crate::inbox::{SplitProgress, promise};
 use crate::malformed::{MaxMalformed, Tolerated};
 use crate::position;
 
@@ -122,20 +122,7 @@ impl<T: Data> KinesisReader<T> {
         }
         self.partitions.set(self.lanes.reading.len() as i64);
         self.behind.set(i64::try_from(behind.as_micros()).unwrap_or(i64::MAX));
-        let watermarks = |idle| {
-            let lanes = self.lanes.reading.values().map(|lane| &lane.progress);
-            lanes.filter(move |progress| progress.is_idle() == idle).map(SplitProgress::watermark)
-        };
-        match watermarks(false).min() {
-            Some(watermark) => batch.advance_watermark(watermark),
-            None => {
-                // All shards are idle, so the watermark may follow the latest record read.
-                if let Some(latest) = watermarks(true).max() {
-                    batch.advance_watermark(latest);
-                }
-                batch.mark_idle();
-            }
-        }
+        promise(self.lanes.reading.values().map(|lane| &lane.progress), batch);
     }
 }
 

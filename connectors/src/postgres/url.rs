@@ -6,6 +6,10 @@ use std::str::FromStr;
 use tidemill_engine::ErrorKind;
 
 use super::database::Database;
+use crate::host::host_and_port;
+
+/// PostgreSQL's port.
+const PORT: u16 = 5432;
 
 /// A table of a database, and how rows are written to it: `postgres://[user@]host[:port]/database?table=NAME[&option=value…]`.
 ///
@@ -90,7 +94,7 @@ fn parse(text: &str) -> Result<PostgresUrl, String> {
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, name) = place.split_once('/').unwrap_or((place, ""));
     let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
-    let (host, port) = host_and_port(host)?;
+    let (host, port) = host_and_port(host, PORT)?;
     if name.is_empty() {
         return Err("it names no database".to_owned());
     }
@@ -130,20 +134,6 @@ fn parse(text: &str) -> Result<PostgresUrl, String> {
     }
     let table = table.ok_or("it names no table: add ?table=NAME")?;
     Ok(PostgresUrl { database, table, keys, marker })
-}
-
-/// Parses `host:port` or `[::1]:port`. The default port is PostgreSQL's.
-fn host_and_port(text: &str) -> Result<(&str, u16), String> {
-    let colon = text.rfind(':').filter(|colon| !text[*colon..].contains(']'));
-    let (host, port) = colon.map_or((text, "5432"), |colon| (&text[..colon], &text[colon + 1..]));
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if bare.is_empty() || (host == bare && host.contains(':')) || host.contains(char::is_whitespace) {
-        return Err(format!("\"{text}\" is not host:port"));
-    }
-    match port.parse::<u16>() {
-        Ok(port) if port > 0 => Ok((bare, port)),
-        _ => Err(format!("\"{port}\" is not a port (in \"{text}\")")),
-    }
 }
 
 impl fmt::Display for PostgresUrl {

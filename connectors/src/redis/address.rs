@@ -2,8 +2,11 @@
 //! the connection.
 
 use super::server::RedisServer;
+use crate::host::host_and_port;
 use crate::url_options::Options;
 
+/// Redis' port.
+const PORT: u16 = 6379;
 /// The options that say how to connect.
 pub(super) const CONNECTION: [&str; 3] = ["password-file", "password-env", "ca"];
 
@@ -34,7 +37,7 @@ impl<'a> Address<'a> {
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, database) = place.split_once('/').unwrap_or((place, ""));
         let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
-        let (host, port) = host_and_port(host)?;
+        let (host, port) = host_and_port(host, PORT)?;
         let database = match database {
             "" => 0,
             number => number.parse().map_err(|_| format!("\"{number}\" is not the number of a database"))?,
@@ -73,19 +76,5 @@ pub(super) fn without_secrets(text: &str) -> String {
     match rest.rsplit_once('@') {
         Some((user, host)) => format!("{scheme}://{}@{}", user.split(':').next().unwrap_or_default(), place(host)),
         None => format!("{scheme}://{}", place(rest)),
-    }
-}
-
-/// Parses `host:port` or `[::1]:port`. The default port is Redis'.
-fn host_and_port(text: &str) -> Result<(&str, u16), String> {
-    let colon = text.rfind(':').filter(|colon| !text[*colon..].contains(']'));
-    let (host, port) = colon.map_or((text, "6379"), |colon| (&text[..colon], &text[colon + 1..]));
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if bare.is_empty() || (host == bare && host.contains(':')) || host.contains(char::is_whitespace) {
-        return Err(format!("\"{text}\" is not host:port"));
-    }
-    match port.parse::<u16>() {
-        Ok(port) if port > 0 => Ok((bare, port)),
-        _ => Err(format!("\"{port}\" is not a port (in \"{text}\")")),
     }
 }
