@@ -1,6 +1,6 @@
 //! The options of a URL: `name=value&name=value`, where what is behind `%` in a value is decoded.
 
-#[cfg(any(feature = "redis", feature = "webhook"))]
+#[cfg(any(feature = "ingest", feature = "redis", feature = "webhook"))]
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Options {
     }
 
     /// Refuses two options that say the same in two ways.
-    #[cfg(any(feature = "redis", feature = "webhook"))]
+    #[cfg(any(feature = "ingest", feature = "redis", feature = "webhook"))]
     pub(crate) fn exclusive(&self, one: &str, other: &str) -> Result<(), String> {
         match (self.get(one), self.get(other)) {
             (Some(_), Some(_)) => Err(format!("{one}= and {other}= exclude each other")),
@@ -63,7 +63,7 @@ impl Options {
     }
 
     /// Returns a number that cannot be zero.
-    #[cfg(any(feature = "redis", feature = "webhook"))]
+    #[cfg(any(feature = "ingest", feature = "redis", feature = "webhook"))]
     pub(crate) fn number<N: FromStr>(&self, name: &str) -> Result<Option<N>, String> {
         let number = |text: &str| text.parse().map_err(|_| format!("{name}={text}: it should be a number from 1 on"));
         self.get(name).map(number).transpose()

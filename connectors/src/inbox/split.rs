@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+#[cfg(any(feature = "kinesis", feature = "mqtt", feature = "redis"))]
 use tidemill_engine::source::Batch;
 use tidemill_engine::{Arrival, EventTime};
 
