@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use testkit::mosquitto::{Mosquitto, program};
-use testkit::{fail_with, small_example};
+use testkit::{example, fail_with, small_example};
 
 use crate::job::{World, errors, rows, stop, until};
 
@@ -66,4 +66,12 @@ fn another_topic_than_in_the_checkpoint_and_an_unknown_option_are_refused() {
     world.options = "session=readings&start=latest".to_owned();
     let output = world.job(1).output().unwrap();
     assert!(errors(&output).contains("no option is called \"start\""), "{}", errors(&output));
+}
+
+/// vector#21967 in another way: what is committed in memory only would be acknowledged, and lost with the process.
+#[test]
+fn a_job_without_a_checkpoint_directory_is_refused_before_it_acknowledges_anything() {
+    let world = World::new();
+    let said = fail_with(2, example("iot_window").args(["--input", &world.url()]));
+    assert!(said.contains("acknowledged when their epoch is committed") && said.contains("checkpoint_dir"), "{said}");
 }

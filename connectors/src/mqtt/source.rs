@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_engine::source::{Source, SourceContext};
-use tidemill_engine::{ConnectorError, Data, EventTime};
+use tidemill_engine::{ConnectorError, Data, ErrorKind, EventTime, Remedy};
 
 use super::broker::Broker;
 use super::message::{Decode, EventTimeOf, MqttMessage};
@@ -232,6 +232,11 @@ impl<T: Data> Source for MqttSource<T> {
     fn open(&self, context: SourceContext) -> Result<MqttReader<T>, ConnectorError> {
         let settings = self.settings.clone();
         settings.check()?;
+        if context.checkpoint_interval.is_none() {
+            // An epoch that is committed in memory only would have its messages acknowledged, and be lost with the process.
+            let message = "messages are acknowledged when their epoch is committed, which needs checkpoint_dir";
+            return Err(ConnectorError::new(ErrorKind::Invalid, message).remedy(Remedy::Setting("checkpoint_dir")));
+        }
         let restored = position::merge(&context.restored, &settings.session, &settings.filter())?;
         let numbers = numbers(context.worker, context.workers, settings.shared, &restored);
         let (decode, event_time) = (Arc::clone(&self.decode), self.event_time.clone());
@@ -241,8 +246,6 @@ impl<T: Data> Source for MqttSource<T> {
 
 #[cfg(test)]
 mod tests {
-    use tidemill_engine::ErrorKind;
-
     use super::super::message::json;
     use super::*;
 
