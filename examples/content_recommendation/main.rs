@@ -183,8 +183,8 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input, world: &World) -> Re
             Ok((flow.source("scrolls", &common.configure(scrolls))?, flow.source("clicks", &common.configure(clicks))?))
         }
         Input::Live(live) if !live.can_be_read_twice() => {
-            let message =
-                format!("--input: {live}: this program reads each line at two times, and a message comes once");
+            let why = "this program reads each line at two times, and a message comes once: of the examples, iot_window takes it";
+            let message = format!("--input: {live}: {why}");
             Err(JobError::Invalid(message))
         }
         Input::Live(live) => {

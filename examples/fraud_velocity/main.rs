@@ -288,8 +288,8 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
             ))
         }
         Input::Live(live) if !live.can_be_read_twice() => {
-            let message =
-                format!("--input: {live}: this program reads each line at two times, and a message comes once");
+            let why = "this program reads each line at two times, and a message comes once: of the examples, iot_window takes it";
+            let message = format!("--input: {live}: {why}");
             Err(JobError::Invalid(message))
         }
         Input::Live(live) => {
