@@ -8,6 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use testkit::{seed, some, times};
 use tests::crashes::{SIGKILL, errors, wait};
 
+use crate::server::server_with;
+use tests::until;
+
 use super::job::{World, end, stop};
 
 /// Places to crash at, in the order in which an epoch passes them.
@@ -83,6 +86,29 @@ fn a_server_that_stands_still_is_waited_for() {
     world.until_written(200);
     stop(job);
     world.has_each_once(0..200, "after the pause");
+}
+
+/// While a server reads its files it refuses transactions, with a code that says no more than that.
+#[test]
+fn a_server_that_loads_its_data_for_a_while_is_waited_for() {
+    let slow = ["--appendonly", "yes", "--appendfsync", "always", "--key-load-delay", "500"];
+    let Some(mut world) = World::at(server_with(&slow)) else { return };
+    world.add(0..6000);
+    let job = world.start(1);
+    world.until_written(6000);
+    world.running.server.kill().unwrap();
+    world.running.server.resume().unwrap();
+    let mut loading = 0;
+    until("the server has loaded its data", || {
+        let answer = redis::cmd("PING").query::<String>(&mut world.running.connection());
+        loading += usize::from(answer.is_err());
+        answer.is_ok()
+    });
+    assert!(loading > 0, "it has loaded its data too soon for this test to mean anything");
+    world.add(6000..6100);
+    world.until_written(6100);
+    stop(job);
+    world.has_each_once(0..6100, "after it has loaded its data");
 }
 
 /// A server that stays away stops the job when patience ends, and what was read is committed.

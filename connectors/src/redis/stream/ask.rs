@@ -30,7 +30,11 @@ pub(super) fn read(connection: &mut Connection, key: &str, last: EntryId, count:
     both.atomic().ignore_errors();
     both.cmd("XINFO").arg("STREAM").arg(key);
     both.cmd("XREAD").arg("COUNT").arg(count).arg("STREAMS").arg(key).arg(last.to_string());
-    let answers: Vec<RedisResult<Value>> = both.query(connection).map_err(|e| failed(key, e))?;
+    let answers: Vec<RedisResult<Value>> = match both.query(connection) {
+        Ok(answers) => answers,
+        Err(error) if error.code() == Some("EXECABORT") => return Err(why_aborted(connection, key, error)),
+        Err(error) => return Err(failed(key, error)),
+    };
     let mut answers = answers.into_iter();
     let (Some(known), Some(entries)) = (answers.next(), answers.next()) else {
         return Err(odd(key, "it has fewer answers than there were questions"));
@@ -38,6 +42,18 @@ pub(super) fn read(connection: &mut Connection, key: &str, last: EntryId, count:
     let known = known_of(key, known)?;
     let entries = entries_of(entries.map_err(|e| failed(key, e))?);
     Ok(Answer { known, entries: entries.ok_or_else(|| odd(key, "its entries are not as XREAD has them"))? })
+}
+
+/// Returns why the server has refused a transaction, of which its answer has no code: it is still loading its data, say.
+fn why_aborted(connection: &mut Connection, key: &str, error: RedisError) -> Failure {
+    match known(connection, key) {
+        Err(failure) => failure,
+        // The reason has passed.
+        Ok(_) => {
+            let message = format!("could not read the stream \"{key}\"");
+            Failure::Retry(ConnectorError::caused(ErrorKind::Unavailable, message, error))
+        }
+    }
 }
 
 /// Waits until an entry comes to one of the streams, for `time` at most.
