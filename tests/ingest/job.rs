@@ -110,7 +110,7 @@ pub fn rows(folder: &Path) -> Vec<Value> {
 
 /// Stops a job in order.
 pub fn stop(mut job: Killed) {
-    signal(&job, "TERM");
+    tests::crashes::ask_to_stop(&job);
     until("the job ends", || job.try_wait().unwrap().is_some());
     assert!(job.wait().unwrap().success(), "{}", errors(&mut job));
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testkit::kinesalite::Kinesalite;
 use testkit::{Killed, small_example};
-use tests::crashes::errors;
+use tests::crashes::{ask_to_stop, errors};
 
 use crate::stream::{Stream, emulator};
 
@@ -103,7 +103,7 @@ pub fn rows(folder: &Path) -> Vec<Value> {
 
 /// Stops a job in order.
 pub fn stop(job: Killed) {
-    assert!(Command::new("kill").args(["-TERM", &job.id().to_string()]).status().unwrap().success());
+    ask_to_stop(&job);
     let output = end(job);
     assert!(output.status.success(), "{}", errors(&output));
 }

@@ -106,7 +106,7 @@ fn numbers(folder: &Path) -> Vec<u64> {
 
 /// Stops a job in order.
 pub fn stop(job: Killed) {
-    signal(&job, "TERM");
+    tests::crashes::ask_to_stop(&job);
     let output = end(job);
     assert!(output.status.success(), "{}", errors(&output));
 }

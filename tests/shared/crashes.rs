@@ -4,6 +4,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output};
 use std::time::Duration;
 
+use crate::until;
+
 pub const SIGKILL: i32 = 9;
 
 /// Runs a job until it kills itself at a place (`TIDEMILL_CRASH_AT`).
@@ -20,6 +22,20 @@ pub fn errors(output: &Output) -> String {
 /// Lets a process go on that SIGSTOP has stopped (`TIDEMILL_STOP_AT`).
 pub fn go_on(child: &Child) {
     assert!(Command::new("kill").args(["-CONT", &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Asks a job to stop, by SIGTERM, once it listens to that: one that has just been started would be killed by it.
+pub fn ask_to_stop(job: &Child) {
+    const TERM: u64 = 1 << 14;
+    let listens = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", job.id())).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        // One that has ended needs no signal.
+        status.contains("State:\tZ")
+            || caught.is_none_or(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & TERM != 0))
+    };
+    until("the job listens to SIGTERM, or has ended", listens);
+    assert!(Command::new("kill").args(["-TERM", &job.id().to_string()]).status().unwrap().success());
 }
 
 /// Returns whether SIGSTOP has stopped the process; `None` if it has ended.

@@ -10,6 +10,7 @@ use redis::Connection;
 use serde_json::Value;
 use testkit::redis::Redis;
 use testkit::{Killed, small_example};
+use tests::crashes::ask_to_stop;
 use tests::until;
 
 use crate::server::{Running, connection, server};
@@ -129,7 +130,7 @@ fn numbers(folder: &Path) -> Vec<u64> {
 
 /// Stops a job in order.
 pub fn stop(job: Killed) {
-    assert!(Command::new("kill").args(["-TERM", &job.id().to_string()]).status().unwrap().success());
+    ask_to_stop(&job);
     let output = end(job);
     assert!(output.status.success(), "{}", tests::crashes::errors(&output));
 }
