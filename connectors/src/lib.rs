@@ -8,6 +8,8 @@ mod aws;
 mod began;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod each_field;
+#[cfg(any(feature = "ingest", feature = "kafka", feature = "kinesis", feature = "mqtt", feature = "redis"))]
+mod event_times;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod fields;
 pub mod file;
@@ -27,7 +29,7 @@ mod malformed;
 pub mod memory;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
-#[cfg(any(feature = "kafka", feature = "kinesis", feature = "postgres", feature = "redis", feature = "webhook"))]
+#[cfg(any(feature = "kafka", feature = "postgres", feature = "redis", feature = "webhook"))]
 mod outbox;
 #[cfg(any(feature = "ingest", feature = "postgres", feature = "redis", feature = "webhook"))]
 mod password;
@@ -37,6 +39,8 @@ mod position;
 pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(any(feature = "kinesis", feature = "postgres", feature = "redis", feature = "webhook"))]
+mod retry;
 #[cfg(any(feature = "ingest", feature = "webhook"))]
 mod signature;
 pub mod splits;

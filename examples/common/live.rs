@@ -65,8 +65,17 @@ impl Live {
         None
     }
 
-    /// Returns whether two sources can read the same records. Who acknowledges a message has it to itself.
-    pub fn can_be_read_twice(&self) -> bool {
+    /// Returns itself, if two sources can read the same records. Who acknowledges a message has it to itself.
+    pub fn read_twice(&self) -> Result<&Self, JobError> {
+        if self.can_be_read_twice() {
+            return Ok(self);
+        }
+        let why =
+            "this program reads each line at two times, and a message comes once: of the examples, iot_window takes it";
+        Err(JobError::Invalid(format!("--input: {self}: {why}")))
+    }
+
+    fn can_be_read_twice(&self) -> bool {
         match *self {
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => true,

@@ -182,12 +182,8 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input, world: &World) -> Re
             let clicks = FileSource::converted(paths, |line: Scroll| Click::from(line), known_at);
             Ok((flow.source("scrolls", &common.configure(scrolls))?, flow.source("clicks", &common.configure(clicks))?))
         }
-        Input::Live(live) if !live.can_be_read_twice() => {
-            let why = "this program reads each line at two times, and a message comes once: of the examples, iot_window takes it";
-            let message = format!("--input: {live}: {why}");
-            Err(JobError::Invalid(message))
-        }
         Input::Live(live) => {
+            let live = live.read_twice()?;
             let delay = Duration::from_millis(world::CLICK_DELAY_MS.unsigned_abs());
             let clicks = |line: Scroll| Click::from(line);
             Ok((

@@ -287,12 +287,8 @@ fn sources<'s>(flow: &Flow<'s>, args: &Args, input: &Input) -> Result<Sources<'s
                 flow.source("charge-backs", &common.configure(charge_backs))?,
             ))
         }
-        Input::Live(live) if !live.can_be_read_twice() => {
-            let why = "this program reads each line at two times, and a message comes once: of the examples, iot_window takes it";
-            let message = format!("--input: {live}: {why}");
-            Err(JobError::Invalid(message))
-        }
         Input::Live(live) => {
+            let live = live.read_twice()?;
             let lines = |line: Transaction| line;
             let known_after = move |line: ChargeBackLine| line.known_after(delay);
             Ok((

@@ -51,7 +51,7 @@ pub use chance::times;
 #[cfg(feature = "programs")]
 pub use chance::{seed, some};
 #[cfg(feature = "programs")]
-pub use parts::{agree, lines, rows, same_lines};
+pub use parts::{agree, lines, objects, rows, same_lines};
 pub use ports::{free_address, free_addresses};
 #[cfg(feature = "programs")]
 pub use program::{Killed, data, example, fail, fail_with, finish, is_error, project, small_example};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -16,6 +16,17 @@ pub fn lines(folder: &Path) -> Vec<String> {
     let mut lines: Vec<String> = texts.iter().flat_map(|text| text.lines().map(str::to_owned)).collect();
     lines.sort_unstable();
     lines
+}
+
+/// Returns the objects in all visible parts of a folder, in the order of the parts; none if there is no such folder.
+pub fn objects(folder: &Path) -> Vec<Value> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_part = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-"));
+    let mut parts: Vec<PathBuf> = entries.filter(is_part).collect();
+    parts.sort();
+    let texts: Vec<String> =
+        parts.iter().map(|part| fs::read_to_string(part).expect("a part that can be read")).collect();
+    texts.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).expect("an object")).collect()
 }
 
 /// Asserts that both folders have the same lines, each equally often.

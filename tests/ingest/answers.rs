@@ -1,7 +1,9 @@
 //! What is refused, with which status and reason; nothing of it is taken.
 
 use crate::client::{Connection, Post};
-use crate::job::{World, post, readings, rows, stop};
+use crate::job::{World, post, readings};
+use testkit::objects;
+use tests::crashes::stop;
 
 #[test]
 fn what_cannot_be_taken_is_refused_with_the_reason_and_nothing_of_it_is_taken() {
@@ -59,7 +61,7 @@ fn malformed_records_are_dead_letters_if_that_is_wanted() {
     assert_eq!((reply.status, reply.json()["records"].as_u64()), (200, Some(4)), "{reply:?}");
     stop(job);
     world.has_each_once(0..3, "beside a dead letter");
-    let dead = rows(&world.path("readings.dead"));
+    let dead = objects(&world.path("readings.dead"));
     assert_eq!(dead.len(), 1);
     let (source, origin) = (dead[0]["operator"].as_str().unwrap(), dead[0]["origin"].as_str().unwrap());
     assert!(source == "readings" && origin.ends_with(", key \"seven\", record 3"), "{origin}");

@@ -6,7 +6,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::client::{Connection, Post};
-use crate::job::{World, post, readings, rows, stop};
+use crate::job::{World, post, readings};
+use testkit::objects;
+use tests::crashes::stop;
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -35,7 +37,7 @@ fn a_record_an_array_and_lines_are_taken_packed_or_not_by_any_number_of_workers(
         }
         stop(job);
         world.has_each_once(0..40, "all forms");
-        assert_eq!(rows(&world.path("readings")).iter().filter(|row| row["hot"] == true).count(), 18);
+        assert_eq!(objects(&world.path("readings")).iter().filter(|row| row["hot"] == true).count(), 18);
     }
 }
 

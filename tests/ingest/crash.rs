@@ -11,7 +11,8 @@ use testkit::{Killed, seed, some, times};
 use tests::crashes::{SIGKILL, wait};
 use tests::until;
 
-use crate::job::{World, errors, post, stop};
+use crate::job::{World, errors, post};
+use tests::crashes::stop;
 
 /// Places to crash at, in the order in which an epoch passes them.
 const PLACES: [&str; 5] = ["mid-epoch:3", "after-delta:3", "before-manifest:3", "after-manifest:3", "after-publish:3"];

@@ -4,7 +4,9 @@ use testkit::{Killed, example, finish};
 use tests::until;
 
 use crate::client::Post;
-use crate::job::{World, rows, stop};
+use crate::job::World;
+use testkit::objects;
+use tests::crashes::stop;
 
 #[test]
 fn iot_window_takes_requests() {
@@ -21,9 +23,9 @@ fn iot_window_takes_requests() {
         assert_eq!((reply.status, reply.json()["records"].as_u64()), (200, Some(batch.len() as u64)));
     }
     // The watermark is in the fourth window of ten seconds: three are over, for each of three machines.
-    until("nine windows are written", || rows(&world.path("features")).len() >= 9);
+    until("nine windows are written", || objects(&world.path("features")).len() >= 9);
     stop(job);
-    let counts: Vec<u64> = rows(&world.path("features")).iter().filter_map(|row| row["count"].as_u64()).collect();
+    let counts: Vec<u64> = objects(&world.path("features")).iter().filter_map(|row| row["count"].as_u64()).collect();
     assert!(counts.len() == 9 && counts.iter().all(|count| *count == 10), "{counts:?}");
 }
 

@@ -9,7 +9,8 @@ use testkit::fail;
 use tidemill::time::Clock;
 
 use crate::client::Post;
-use crate::job::{World, post, readings, signal, stop};
+use crate::job::{World, post, readings};
+use tests::crashes::{signal, stop};
 
 const TOKEN: &str = "hunter2-hunter2-hunter2";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

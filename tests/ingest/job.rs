@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::path::PathBuf;
+use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
-use testkit::{Killed, free_address, small_example};
+use testkit::{Killed, free_address, objects, small_example};
 use tests::until;
 
 use crate::client::Post;
@@ -71,7 +71,7 @@ impl World {
     /// Returns how often each number was written.
     pub fn written(&self) -> BTreeMap<u64, usize> {
         let mut times = BTreeMap::new();
-        for row in rows(&self.path("readings")) {
+        for row in objects(&self.path("readings")) {
             *times.entry(row["n"].as_u64().unwrap()).or_default() += 1;
         }
         times
@@ -100,28 +100,9 @@ pub fn post(numbers: Range<u64>) -> Post {
     Post::lines(readings(numbers))
 }
 
-/// Returns the objects in all visible parts of a folder.
-pub fn rows(folder: &Path) -> Vec<Value> {
-    if !folder.exists() {
-        return Vec::new();
-    }
-    testkit::lines(folder).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Stops a job in order.
-pub fn stop(mut job: Killed) {
-    tests::crashes::ask_to_stop(&job);
-    until("the job ends", || job.try_wait().unwrap().is_some());
-    assert!(job.wait().unwrap().success(), "{}", errors(&mut job));
-}
-
 /// Returns what a job that has ended has said.
 pub fn errors(job: &mut Killed) -> String {
     let mut text = String::new();
     job.stderr.take().into_iter().for_each(|mut stderr| drop(stderr.read_to_string(&mut text)));
     text
-}
-
-pub fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success());
 }

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::client::Post;
-use crate::job::{World, post, readings, stop};
+use crate::job::{World, post, readings};
+use tests::crashes::stop;
 
 /// Also after the job was killed, and by another number of workers.
 #[test]

@@ -13,7 +13,8 @@ use tests::crashes::wait;
 use tests::{short_epochs, until};
 use tidemill::prelude::*;
 
-use crate::job::{World, errors, stop};
+use crate::job::{World, errors};
+use tests::crashes::stop;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const FOLDER: &str = "TIDEMILL_PAIR_JOB";

@@ -2,7 +2,8 @@
 
 use testkit::{Killed, free_addresses};
 
-use crate::job::{World, errors, post, signal};
+use crate::job::{World, errors, post};
+use tests::crashes::signal;
 use tests::until;
 
 #[test]

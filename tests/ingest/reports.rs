@@ -4,12 +4,13 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use tests::crashes::SIGKILL;
+use tests::crashes::{SIGKILL, signal};
 use tests::until;
 
 use crate::bodies::gzip;
 use crate::client::{Connection, Post};
-use crate::job::{World, post, readings, signal, stop};
+use crate::job::{World, post, readings};
+use tests::crashes::stop;
 
 /// vectordotdev/vector#20990: requests are answered with 200 although what they had never came to the sink.
 #[test]

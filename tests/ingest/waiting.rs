@@ -6,7 +6,8 @@ use tests::crashes::wait;
 use tests::until;
 
 use crate::client::{Connection, Post};
-use crate::job::{World, post, readings, stop};
+use crate::job::{World, post, readings};
+use tests::crashes::stop;
 
 /// redpanda-data/connect#70: with 50 clients at once, half of the data is lost.
 #[test]

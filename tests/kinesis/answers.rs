@@ -5,13 +5,14 @@ use std::path::Path;
 
 use openssl::hash::{MessageDigest, hash};
 use prost::encoding;
-use testkit::Killed;
 
-use crate::job::{has_each_once, job, rows, stop, until_written};
+use crate::job::{has_each_once, start, until_written};
 use crate::service::Service;
+use testkit::objects;
+use tests::crashes::stop;
 
 fn dead_letters(folder: &Path) -> Vec<(String, String)> {
-    let rows = rows(folder);
+    let rows = objects(folder);
     let text = |row: &serde_json::Value, name: &str| row[name].as_str().unwrap().to_owned();
     rows.iter().map(|row| (text(row, "origin"), text(row, "reason"))).collect()
 }
@@ -26,7 +27,7 @@ fn data_that_cannot_be_decoded_is_a_dead_letter_with_its_place() {
     service.put_data(0, "m", b"");
     service.put_data(0, "m", b"\xf3\x89\x9a\xc2 begins like a record of several");
     service.put(0, 1);
-    let running = Killed(job(&service.url(""), &readings, 1).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 1);
     until_written(&readings, 2);
     stop(running);
     has_each_once(&readings, 2, "dead letters");
@@ -63,12 +64,12 @@ fn a_record_of_several_is_taken_apart_and_what_is_in_the_wrong_shard_is_a_dead_l
     service.put_data(0, "a", &aggregate(&first));
     service.put_data(0, "a", &aggregate(&[(0, 3000), (u128::MAX, 3001)]));
     service.put_data(1, "a", &aggregate(&[(u128::MAX, 3001)]));
-    let running = Killed(job(&service.url(""), &readings, 1).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 1);
     until_written(&readings, 3002);
     stop(running);
-    let numbers: Vec<u64> = rows(&readings).iter().map(|row| row["n"].as_u64().unwrap()).collect();
+    let numbers: Vec<u64> = objects(&readings).iter().map(|row| row["n"].as_u64().unwrap()).collect();
     assert_eq!(numbers.len(), 3002, "one came twice");
-    assert!(rows(&readings).iter().all(|row| row["machine"] == "pump"));
+    assert!(objects(&readings).iter().all(|row| row["machine"] == "pump"));
     let letters = dead_letters(&readings.with_extension("dead"));
     assert_eq!(letters[0].0, "readings/shardId-000000000000@101.1");
     assert!(letters.len() == 1 && letters[0].1.contains("sends it again"), "{letters:?}");

@@ -8,7 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use testkit::{Killed, seed, some, times};
 use tests::crashes::{SIGKILL, dies_at, errors, wait};
 
-use crate::job::{World, end, stop};
+use crate::job::World;
+use tests::crashes::{end, stop};
 
 /// Places to crash at, in the order in which an epoch passes them.
 const PLACES: [&str; 5] = ["mid-epoch:3", "after-delta:3", "before-manifest:3", "after-manifest:3", "after-publish:3"];

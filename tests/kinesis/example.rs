@@ -2,7 +2,9 @@
 
 use testkit::{Killed, example, finish};
 
-use crate::job::{World, rows, stop};
+use crate::job::World;
+use testkit::objects;
+use tests::crashes::stop;
 
 #[test]
 fn iot_window_reads_kinesis() {
@@ -20,8 +22,8 @@ fn iot_window_reads_kinesis() {
     job.args(["--checkpoint-interval", "50ms", "--features"]).arg(world.path("features"));
     let job = Killed(job.arg("--checkpoint-dir").arg(world.path("checkpoints")).spawn().unwrap());
     // The watermark is in the fourth window of ten seconds: three are over, for each of three machines.
-    tests::until("nine windows are written", || rows(&world.path("features")).len() >= 9);
+    tests::until("nine windows are written", || objects(&world.path("features")).len() >= 9);
     stop(job);
-    let counts: Vec<u64> = rows(&world.path("features")).iter().filter_map(|row| row["count"].as_u64()).collect();
+    let counts: Vec<u64> = objects(&world.path("features")).iter().filter_map(|row| row["count"].as_u64()).collect();
     assert_eq!(counts, [10; 9]);
 }

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use testkit::{Killed, fail_with};
+use testkit::fail_with;
 use tests::crashes::{errors, wait};
 
-use crate::job::{end, has_each_once, job, stop, until_written};
+use crate::job::{has_each_once, job, start, until_written};
 use crate::service::{Reply, Service};
+use tests::crashes::{end, stop};
 
 /// Runs a job with one worker over 1,000 records, of two shards, of which a part comes while it runs.
 fn reads_all(service: &Service, when: &str) {
     let folder = tempfile::tempdir().unwrap();
     let readings = folder.path().join("readings");
     (0..600).for_each(|n| service.put((n % 2) as usize, n));
-    let running = Killed(job(&service.url(""), &readings, 1).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 1);
     until_written(&readings, 100);
     (600..1000).for_each(|n| service.put((n % 2) as usize, n));
     until_written(&readings, 1000);
@@ -63,7 +64,7 @@ fn a_shard_is_read_five_times_a_second_at_most() {
     let service = Service::start(1);
     let folder = tempfile::tempdir().unwrap();
     let readings = folder.path().join("readings");
-    let running = Killed(job(&service.url(""), &readings, 2).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 2);
     service.put(0, 0);
     until_written(&readings, 1);
     let (before, begun) = (service.count("GetRecords"), std::time::Instant::now());
@@ -80,7 +81,7 @@ fn a_service_that_stays_away_stops_the_job_after_its_patience() {
     let folder = tempfile::tempdir().unwrap();
     let readings = folder.path().join("readings");
     service.put(0, 0);
-    let running = Killed(job(&service.url("patience=2s"), &readings, 1).spawn().unwrap());
+    let running = start(&service.url("patience=2s"), &readings, 1);
     until_written(&readings, 1);
     service.answer(|_| Some(Reply::Refused(503, "ServiceUnavailable")));
     let output = end(running);

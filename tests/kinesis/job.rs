@@ -1,17 +1,13 @@
 //! The job, its input, and the check of its output.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
 use tempfile::TempDir;
 use testkit::kinesalite::Kinesalite;
-use testkit::{Killed, small_example};
-use tests::crashes::{ask_to_stop, errors};
+use testkit::{Killed, objects, small_example};
 
 use crate::stream::{Stream, emulator};
 
@@ -70,18 +66,23 @@ pub fn job(url: &str, readings: &Path, workers: usize) -> Command {
     command
 }
 
+/// Starts such a job. It is killed when the result is dropped.
+pub fn start(url: &str, readings: &Path, workers: usize) -> Killed {
+    Killed(job(url, readings, workers).spawn().unwrap())
+}
+
 pub fn until_written(readings: &Path, count: u64) {
     until_or(
         &format!("{count} readings are written"),
-        || rows(readings).len() as u64 >= count,
-        || format!("{} are", rows(readings).len()),
+        || objects(readings).len() as u64 >= count,
+        || format!("{} are", objects(readings).len()),
     );
 }
 
 pub fn has_each_once(readings: &Path, end: u64, when: &str) {
     let mut times: BTreeMap<u64, usize> = (0..end).map(|number| (number, 0)).collect();
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
-    for row in rows(readings) {
+    for row in objects(readings) {
         let (number, key) = (row["n"].as_u64().unwrap(), row["machine"].as_str().unwrap().to_owned());
         *times.entry(number).or_default() += 1;
         let before = last.insert(key.clone(), number);
@@ -89,33 +90,6 @@ pub fn has_each_once(readings: &Path, end: u64, when: &str) {
     }
     let wrong: Vec<_> = times.iter().filter(|(_, times)| **times != 1).take(8).collect();
     assert!(wrong.is_empty(), "{when}: of {} readings, these were written other than once: {wrong:?}", times.len());
-}
-
-/// Returns the objects in all visible parts of a folder, in the order of epochs and workers.
-pub fn rows(folder: &Path) -> Vec<Value> {
-    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut parts: Vec<_> =
-        names.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("part-")).collect();
-    parts.sort();
-    let texts: Vec<String> = parts.iter().map(|part| fs::read_to_string(part).unwrap()).collect();
-    texts.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Stops a job in order.
-pub fn stop(job: Killed) {
-    ask_to_stop(&job);
-    let output = end(job);
-    assert!(output.status.success(), "{}", errors(&output));
-}
-
-/// Waits until a job ends, and returns its output.
-pub fn end(mut job: Killed) -> Output {
-    until_or("the job ends", || job.try_wait().unwrap().is_some(), String::new);
-    let mut output = Output { status: job.wait().unwrap(), stdout: Vec::new(), stderr: Vec::new() };
-    if let Some(mut errors) = job.stderr.take() {
-        errors.read_to_end(&mut output.stderr).unwrap();
-    }
-    output
 }
 
 /// Waits until the condition is true; `else_what` says how it is when it does not come true.

@@ -1,10 +1,12 @@
 //! What is refused, with what was found and what was wanted.
 
-use testkit::{Killed, fail_with};
+use testkit::fail_with;
 use tests::crashes::errors;
 
-use crate::job::{World, end, has_each_once, job, rows, stop, until_written};
+use crate::job::{World, has_each_once, job, start, until_written};
 use crate::service::{Reply, Service};
+use testkit::objects;
+use tests::crashes::{end, stop};
 
 #[test]
 fn a_stream_that_is_not_there_and_one_of_another_name_are_refused() {
@@ -28,7 +30,7 @@ fn a_stream_that_was_deleted_and_created_again_is_refused_with_both_sides() {
     let folder = tempfile::tempdir().unwrap();
     let readings = folder.path().join("readings");
     service.put(0, 0);
-    let running = Killed(job(&service.url(""), &readings, 1).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 1);
     until_written(&readings, 1);
     service.recreate();
     let said = errors(&end(running));
@@ -60,7 +62,7 @@ fn records_that_have_expired_unread_stop_the_job_or_are_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let readings = folder.path().join("readings");
     service.put(0, 0);
-    let running = Killed(job(&service.url(""), &readings, 1).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 1);
     until_written(&readings, 1);
     stop(running);
     service.put(0, 7);
@@ -69,13 +71,13 @@ fn records_that_have_expired_unread_stop_the_job_or_are_accepted() {
     let said = fail_with(4, &mut job(&service.url(""), &readings, 1));
     let parts = ["readings/shardId-000000000000 was read up to", "for 24 h", "expired unread", "lost-records=accept"];
     assert!(parts.iter().all(|part| said.contains(part)), "{said}");
-    let running = Killed(job(&service.url("lost-records=accept"), &readings, 1).spawn().unwrap());
+    let running = start(&service.url("lost-records=accept"), &readings, 1);
     until_written(&readings, 2);
     stop(running);
     has_each_once(&readings, 2, "after a loss");
-    assert!(rows(&readings).iter().all(|row| row["n"] != 7));
+    assert!(objects(&readings).iter().all(|row| row["n"] != 7));
     // From now on nothing is missing.
-    let running = Killed(job(&service.url(""), &readings, 1).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 1);
     service.put(0, 2);
     until_written(&readings, 3);
     stop(running);
@@ -87,7 +89,7 @@ fn a_shard_that_is_gone_before_it_was_read_to_its_end_stops_the_job_or_is_accept
     let folder = tempfile::tempdir().unwrap();
     let readings = folder.path().join("readings");
     service.put(0, 0);
-    let running = Killed(job(&service.url(""), &readings, 1).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 1);
     until_written(&readings, 1);
     stop(running);
     service.split(0);
@@ -96,7 +98,7 @@ fn a_shard_that_is_gone_before_it_was_read_to_its_end_stops_the_job_or_is_accept
     service.forget(0);
     let said = fail_with(4, &mut job(&service.url(""), &readings, 1));
     assert!(said.contains("shardId-000000000000 was read up to sequence number 100"), "{said}");
-    let running = Killed(job(&service.url("lost-records=accept"), &readings, 2).spawn().unwrap());
+    let running = start(&service.url("lost-records=accept"), &readings, 2);
     until_written(&readings, 3);
     stop(running);
     has_each_once(&readings, 3, "after a lost shard");
@@ -143,7 +145,7 @@ fn a_refusal_of_the_keys_is_tried_once_more() {
         ))
     });
     service.put(0, 0);
-    let running = Killed(job(&service.url(""), &readings, 1).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 1);
     until_written(&readings, 1);
     service.put(0, 1);
     until_written(&readings, 2);

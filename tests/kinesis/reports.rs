@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use testkit::Killed;
 use tests::crashes::wait;
 
-use crate::job::{World, has_each_once, job, stop, until_written};
+use crate::job::{World, has_each_once, start, until_written};
 use crate::service::{Reply, Service};
+use tests::crashes::stop;
 
 /// influxdata/telegraf#19505, redpanda-data/connect#735: an iterator that had expired was asked for again at the place where the
 /// process had started, and everything since came again; or it was not asked for again.
@@ -15,7 +15,7 @@ fn an_iterator_that_expires_is_asked_for_after_the_last_record() {
     let service = Service::start(1);
     let folder = tempfile::tempdir().unwrap();
     let readings = folder.path().join("readings");
-    let running = Killed(job(&service.url(""), &readings, 1).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 1);
     for turn in 0..4 {
         (turn * 50..turn * 50 + 50).for_each(|n| service.put(0, n));
         until_written(&readings, turn * 50 + 50);
@@ -36,7 +36,7 @@ fn a_shard_that_was_quiet_for_longer_than_records_are_kept_is_read_on() {
     let service = Service::start(1);
     let folder = tempfile::tempdir().unwrap();
     let readings = folder.path().join("readings");
-    let running = || Killed(job(&service.url(""), &readings, 1).spawn().unwrap());
+    let running = || start(&service.url(""), &readings, 1);
     service.put(0, 0);
     let first = running();
     until_written(&readings, 1);
@@ -84,7 +84,7 @@ fn a_start_at_the_latest_loses_nothing_of_a_split_or_over_a_restart() {
     tests::until("the job reads", || {
         world.stream.put(put..put + 1);
         put += 1;
-        !crate::job::rows(&world.path("readings")).is_empty()
+        !testkit::objects(&world.path("readings")).is_empty()
     });
     stop(running);
     world.stream.put(put..put + 50);
@@ -94,7 +94,7 @@ fn a_start_at_the_latest_loses_nothing_of_a_split_or_over_a_restart() {
     world.stream.split(2);
     world.stream.put(put + 100..put + 150);
     let running = world.start(1);
-    let written = || crate::job::rows(&world.path("readings"));
+    let written = || testkit::objects(&world.path("readings"));
     let of = |row: &serde_json::Value| row["n"].as_u64().unwrap();
     tests::until("all since the first are written", || {
         let rows = written();
@@ -134,7 +134,7 @@ fn a_service_that_is_away_at_the_start_is_waited_for() {
         (count < 5).then_some(Reply::Refused(503, "ServiceUnavailable"))
     });
     service.put(0, 0);
-    let running = Killed(job(&service.url(""), &readings, 2).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 2);
     until_written(&readings, 1);
     stop(running);
 }
@@ -145,7 +145,7 @@ fn a_shard_that_ends_is_followed_by_what_came_of_it() {
     let service = Service::start(1);
     let folder = tempfile::tempdir().unwrap();
     let readings = folder.path().join("readings");
-    let running = Killed(job(&service.url(""), &readings, 2).spawn().unwrap());
+    let running = start(&service.url(""), &readings, 2);
     service.put(0, 0);
     until_written(&readings, 1);
     service.split(0);

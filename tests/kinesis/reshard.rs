@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tests::crashes::wait;
 
-use crate::job::{World, rows, stop};
+use crate::job::World;
+use testkit::objects;
+use tests::crashes::stop;
 
 #[test]
 fn each_record_is_written_once_by_one_worker_and_by_several() {
@@ -18,7 +20,7 @@ fn each_record_is_written_once_by_one_worker_and_by_several() {
         stop(job);
         world.has_each_once(4000, &format!("{workers} workers"));
         let shards: std::collections::BTreeSet<String> =
-            rows(&world.path("readings")).iter().map(|row| row["shard"].to_string()).collect();
+            objects(&world.path("readings")).iter().map(|row| row["shard"].to_string()).collect();
         assert_eq!(shards.len(), 4);
     }
 }

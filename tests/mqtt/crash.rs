@@ -8,7 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use testkit::mosquitto::Mosquitto;
 use testkit::{Killed, seed, some, times};
 
-use crate::job::{SIGKILL, WARM, World, end, errors, readings, rows, stop, until, wait};
+use crate::job::{WARM, World, readings, until};
+use testkit::objects;
+use tests::crashes::{SIGKILL, end, errors, stop, wait};
 
 /// Places to crash at, in the order in which an epoch passes them.
 const PLACES: [&str; 5] = ["mid-epoch:3", "after-delta:3", "before-manifest:3", "after-manifest:3", "after-publish:3"];
@@ -39,7 +41,7 @@ fn stop_when_subscribed(world: &World, workers: usize) {
     let job = world.start(workers);
     until("each session has got something", || {
         world.broker.publish("sensors/warm", &readings(WARM)).unwrap();
-        rows(&world.path("readings")).len() >= workers * 4
+        objects(&world.path("readings")).len() >= workers * 4
     });
     stop(job);
 }

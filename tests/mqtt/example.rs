@@ -2,7 +2,9 @@
 
 use testkit::{Killed, example, finish};
 
-use crate::job::{World, rows, stop, until};
+use crate::job::{World, until};
+use testkit::objects;
+use tests::crashes::stop;
 
 #[test]
 fn iot_window_reads_mqtt() {
@@ -17,11 +19,11 @@ fn iot_window_reads_mqtt() {
     let job = Killed(job.arg("--checkpoint-dir").arg(world.path("checkpoints")).spawn().unwrap());
     let log = world.path("broker/mosquitto.log");
     until("the session has subscribed", || std::fs::read_to_string(&log).unwrap_or_default().contains("as factory-0 "));
-    crate::job::wait(std::time::Duration::from_millis(500));
+    tests::crashes::wait(std::time::Duration::from_millis(500));
     world.broker.publish("sensors/factory", &lines).unwrap();
     // The watermark is in the fourth window of ten seconds: three are over, for each of three machines.
-    until("nine windows are written", || rows(&world.path("features")).len() >= 9);
+    until("nine windows are written", || objects(&world.path("features")).len() >= 9);
     stop(job);
-    let counts: Vec<u64> = rows(&world.path("features")).iter().filter_map(|row| row["count"].as_u64()).collect();
+    let counts: Vec<u64> = objects(&world.path("features")).iter().filter_map(|row| row["count"].as_u64()).collect();
     assert_eq!(counts, [10; 9]);
 }

@@ -1,18 +1,15 @@
 //! The job, its input, and the check of its output.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tempfile::TempDir;
 use testkit::mosquitto::Mosquitto;
-use testkit::{Killed, small_example};
+use testkit::{Killed, objects, small_example};
 
-pub const SIGKILL: i32 = 9;
 /// Readings that are published until a session has subscribed: they do not count.
 pub const WARM: Range<u64> = 1_000_000..1_000_004;
 /// Maximum time for anything to come true.
@@ -92,40 +89,8 @@ pub fn readings(numbers: Range<u64>) -> Vec<String> {
     numbers.map(|n| format!("{{\"n\": {n}, \"celsius\": {}}}", 80 + n % 20)).collect()
 }
 
-/// Returns the objects in all visible parts of a folder.
-pub fn rows(folder: &Path) -> Vec<Value> {
-    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let parts = names.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("part-"));
-    let texts: Vec<String> = parts.map(|part| fs::read_to_string(part).unwrap()).collect();
-    texts.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 fn numbers(folder: &Path) -> Vec<u64> {
-    rows(folder).iter().map(|row| row["n"].as_u64().unwrap()).collect()
-}
-
-/// Stops a job in order.
-pub fn stop(job: Killed) {
-    tests::crashes::ask_to_stop(&job);
-    let output = end(job);
-    assert!(output.status.success(), "{}", errors(&output));
-}
-
-/// Waits until a job ends, and returns its output.
-pub fn end(mut job: Killed) -> Output {
-    until("the job ends", || job.try_wait().unwrap().is_some());
-    let mut output = Output { status: job.wait().unwrap(), stdout: Vec::new(), stderr: Vec::new() };
-    use std::io::Read;
-    job.stderr.take().unwrap().read_to_end(&mut output.stderr).unwrap();
-    output
-}
-
-pub fn errors(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-pub fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success());
+    objects(folder).iter().map(|row| row["n"].as_u64().unwrap()).collect()
 }
 
 /// Waits until the condition is true.
@@ -133,11 +98,6 @@ pub fn until(what: &str, mut is: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is() {
         assert!(begun.elapsed() < LIMIT, "in {LIMIT:?} it did not come true that {what}");
-        wait(Duration::from_millis(50));
+        tests::crashes::wait(Duration::from_millis(50));
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "other processes have no scheduler to report to")]
-pub fn wait(time: Duration) {
-    std::thread::sleep(time);
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use testkit::mosquitto::Mosquitto;
 
-use crate::job::{World, end, errors, rows, signal, stop, until, wait};
+use crate::job::{World, until};
+use testkit::objects;
+use tests::crashes::{end, errors, signal, stop, wait};
 
 #[test]
 fn a_broker_that_comes_late_or_goes_for_a_while_is_waited_for() {
@@ -17,14 +19,14 @@ fn a_broker_that_comes_late_or_goes_for_a_while_is_waited_for() {
     world.broker.resume().unwrap();
     until("the session reads", || {
         world.publish(0..1);
-        !rows(&world.path("readings")).is_empty()
+        !objects(&world.path("readings")).is_empty()
     });
     for turn in 1..=2 {
         world.broker.kill().unwrap();
         wait(Duration::from_millis(700));
         world.broker.resume().unwrap();
         world.publish(turn..turn + 1);
-        until("it is read again", || rows(&world.path("readings")).iter().any(|row| row["n"] == turn));
+        until("it is read again", || objects(&world.path("readings")).iter().any(|row| row["n"] == turn));
     }
     stop(job);
 }
@@ -36,7 +38,7 @@ fn the_job_ends_when_the_broker_is_away_for_longer_than_its_patience() {
     let job = world.start(1);
     until("the session reads", || {
         world.publish(0..1);
-        !rows(&world.path("readings")).is_empty()
+        !objects(&world.path("readings")).is_empty()
     });
     world.broker.kill().unwrap();
     let output = end(job);
@@ -54,7 +56,7 @@ fn a_job_can_be_stopped_while_the_broker_is_away() {
     let job = world.start(1);
     until("the session reads", || {
         world.publish(0..1);
-        !rows(&world.path("readings")).is_empty()
+        !objects(&world.path("readings")).is_empty()
     });
     world.broker.kill().unwrap();
     wait(Duration::from_millis(500));

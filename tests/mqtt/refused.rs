@@ -7,7 +7,9 @@ use std::process::Command;
 use testkit::mosquitto::{Mosquitto, program};
 use testkit::{example, fail_with, small_example};
 
-use crate::job::{World, errors, rows, stop, until};
+use crate::job::{World, until};
+use testkit::objects;
+use tests::crashes::{errors, stop};
 
 /// A broker of MQTT 3.1.1 answers in its own way, which is shorter, and closes the connection.
 #[test]
@@ -46,7 +48,7 @@ fn a_wrong_password_is_refused_and_not_printed_and_the_right_one_is_read_from_a_
     until("the session reads", || {
         let user = ["-u", "ada", "-P", "lovelace", "-t", "sensors/a", "-m", "{\"n\": 1, \"celsius\": 2}"];
         assert!(world.broker.client("mosquitto_pub").args(user).status().unwrap().success());
-        !rows(&world.path("readings")).is_empty()
+        !objects(&world.path("readings")).is_empty()
     });
     stop(job);
 }
@@ -57,7 +59,7 @@ fn another_topic_than_in_the_checkpoint_and_an_unknown_option_are_refused() {
     let job = world.start(1);
     until("the session reads", || {
         world.publish(0..1);
-        !rows(&world.path("readings")).is_empty()
+        !objects(&world.path("readings")).is_empty()
     });
     stop(job);
     world.topic = "other/#";

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::job::{World, end, errors, rows, stop, until, wait};
+use crate::job::{World, until};
+use testkit::objects;
+use tests::crashes::{end, errors, stop, wait};
 
 #[test]
 fn each_message_is_written_once_and_all_are_acknowledged_at_the_end() {
@@ -17,15 +19,15 @@ fn each_message_is_written_once_and_all_are_acknowledged_at_the_end() {
         // A job that knows nothing of what was read gets nothing: the last epoch was acknowledged, too.
         let other = testkit::Killed(world.job_to("again", workers).spawn().unwrap());
         world.publish(2004..2008);
-        until("the other job has written what is new", || rows(&world.path("again")).len() >= 4);
+        until("the other job has written what is new", || objects(&world.path("again")).len() >= 4);
         wait(Duration::from_millis(500));
         stop(other);
-        assert_eq!(rows(&world.path("again")).len(), 4, "messages that were committed came again");
+        assert_eq!(objects(&world.path("again")).len(), 4, "messages that were committed came again");
     }
 }
 
 fn of_interest(world: &World) -> usize {
-    rows(&world.path("readings")).iter().filter(|row| row["n"].as_u64().unwrap() < 2000).count()
+    objects(&world.path("readings")).iter().filter(|row| row["n"].as_u64().unwrap() < 2000).count()
 }
 
 /// Starts the job, and waits until it reads. Readings 2000 to 2003 are published for that.
@@ -50,11 +52,11 @@ fn an_epoch_with_more_messages_than_the_receive_maximum_does_not_block() {
     world.options += "&receive-maximum=10";
     let job = subscribed(&world, 2);
     world.publish(0..500);
-    until("500 readings are written", || rows(&world.path("readings")).len() >= 504);
+    until("500 readings are written", || objects(&world.path("readings")).len() >= 504);
     stop(job);
     let mut times = [0; 500];
     let of_interest =
-        rows(&world.path("readings")).into_iter().filter_map(|row| row["n"].as_u64()).filter(|n| *n < 500);
+        objects(&world.path("readings")).into_iter().filter_map(|row| row["n"].as_u64()).filter(|n| *n < 500);
     of_interest.for_each(|n| times[n as usize] += 1);
     assert!(times.iter().all(|times| *times == 1), "{times:?}");
 }
@@ -74,7 +76,7 @@ fn a_session_that_was_lost_while_the_job_was_down_is_refused_until_it_is_accepte
     let job = world.start(1);
     until("the new session reads", || {
         world.publish(0..1);
-        rows(&world.path("readings")).len() > 4
+        objects(&world.path("readings")).len() > 4
     });
     stop(job);
 }
@@ -92,13 +94,13 @@ fn a_broker_that_has_lost_its_sessions_is_subscribed_to_again_or_stops_the_job()
     let accepting = world.start(1);
     until("the job reads again", || {
         world.publish(0..1);
-        rows(&world.path("readings")).len() > 4
+        objects(&world.path("readings")).len() > 4
     });
     world.broker.kill().unwrap();
     world.broker.resume().unwrap();
     until("the job reads again after the second loss", || {
         world.publish(1..2);
-        rows(&world.path("readings")).iter().any(|row| row["n"] == 1)
+        objects(&world.path("readings")).iter().any(|row| row["n"] == 1)
     });
     stop(accepting);
 }
@@ -113,7 +115,7 @@ fn a_second_start_of_the_job_takes_over_and_the_first_one_stops() {
     let output = end(first);
     assert!(errors(&output).contains("another client has connected as \"readings-0\""), "{}", errors(&output));
     world.publish(0..10);
-    until("the second job reads on", || rows(&world.path("second")).len() >= 10);
+    until("the second job reads on", || objects(&world.path("second")).len() >= 10);
     stop(second);
 }
 
@@ -128,13 +130,13 @@ fn one_session_reads_what_was_retained_once() {
         let job = world.start(2);
         let new = 8 + start;
         until("both kinds are written", || {
-            if start > 0 || !rows(&world.path("readings")).is_empty() {
+            if start > 0 || !objects(&world.path("readings")).is_empty() {
                 world.publish(new..new + 1);
             }
-            rows(&world.path("readings")).iter().any(|row| row["n"] == new)
+            objects(&world.path("readings")).iter().any(|row| row["n"] == new)
         });
         stop(job);
     }
-    let retained = rows(&world.path("readings")).iter().filter(|row| row["n"] == 7).count();
+    let retained = objects(&world.path("readings")).iter().filter(|row| row["n"] == 7).count();
     assert_eq!(retained, 1);
 }

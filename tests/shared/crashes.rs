@@ -1,10 +1,13 @@
 //! Jobs that die or stand still at a named place, of which connectors' tests need the same.
 
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output};
 use std::time::Duration;
 
-use crate::until;
+use testkit::Killed;
+
+use crate::{until, until_within};
 
 pub const SIGKILL: i32 = 9;
 
@@ -19,9 +22,14 @@ pub fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Sends a signal of this name to a process.
+pub fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success());
+}
+
 /// Lets a process go on that SIGSTOP has stopped (`TIDEMILL_STOP_AT`).
 pub fn go_on(child: &Child) {
-    assert!(Command::new("kill").args(["-CONT", &child.id().to_string()]).status().unwrap().success());
+    signal(child, "CONT");
 }
 
 /// Asks a job to stop, by SIGTERM, once it listens to that: one that has just been started would be killed by it.
@@ -35,7 +43,22 @@ pub fn ask_to_stop(job: &Child) {
             || caught.is_none_or(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & TERM != 0))
     };
     until("the job listens to SIGTERM, or has ended", listens);
-    assert!(Command::new("kill").args(["-TERM", &job.id().to_string()]).status().unwrap().success());
+    signal(job, "TERM");
+}
+
+/// Stops a job in order.
+pub fn stop(job: Killed) {
+    ask_to_stop(&job);
+    let output = end(job);
+    assert!(output.status.success(), "{}", errors(&output));
+}
+
+/// Waits until a job ends, and returns how, and what it has said.
+pub fn end(mut job: Killed) -> Output {
+    until_within(3, "the job ends", || job.try_wait().unwrap().is_some());
+    let mut output = Output { status: job.wait().unwrap(), stdout: Vec::new(), stderr: Vec::new() };
+    job.stderr.take().unwrap().read_to_end(&mut output.stderr).unwrap();
+    output
 }
 
 /// Returns whether SIGSTOP has stopped the process; `None` if it has ended.

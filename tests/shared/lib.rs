@@ -27,14 +27,19 @@ pub fn short_epochs(checkpoints: &Path) -> JobSettings {
 }
 
 /// Waits until the condition is true. The test fails after a minute.
-pub fn until(what: &str, mut is: impl FnMut() -> bool) {
-    for _ in 0..600 {
+pub fn until(what: &str, is: impl FnMut() -> bool) {
+    until_within(1, what, is);
+}
+
+/// Waits until the condition is true. The test fails after so many minutes.
+pub fn until_within(minutes: u32, what: &str, mut is: impl FnMut() -> bool) {
+    for _ in 0..600 * minutes {
         if is() {
             return;
         }
         pause();
     }
-    panic!("in a minute it did not come true that {what}");
+    panic!("in {minutes} min it did not come true that {what}");
 }
 
 /// Waits a moment before a running job or server is looked at again.

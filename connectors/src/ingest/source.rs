@@ -13,6 +13,7 @@ use super::reader::HttpReader;
 use super::records::{Decode, EventTimeOf, HttpRecord};
 use super::settings::Settings;
 use super::url::IngestUrl;
+use crate::event_times::{event_time_settings, event_time_statements};
 use crate::malformed::MaxMalformed;
 use crate::password::Password;
 
@@ -158,12 +159,7 @@ impl<T: Data> HttpSource<T> {
         self
     }
 
-    /// Sets how far a record may be behind the latest event time without being late, in whole milliseconds. Default: 0.
-    #[must_use]
-    pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
-        self.settings.max_out_of_orderness = bound;
-        self
-    }
+    event_time_settings!("");
 
     /// Sets the time after which the source is idle if no record has come. The watermark does not wait for an idle source. Default:
     /// 5 s.
@@ -172,39 +168,13 @@ impl<T: Data> HttpSource<T> {
         self.settings.idle_after = time;
         self
     }
-
-    /// Sets by how much the event times of this source are, by their nature, ahead of those of the job's other sources
-    /// ([`Source::lead`]). Default: 0.
-    #[must_use]
-    pub fn lead(mut self, lead: Duration) -> Self {
-        self.settings.lead = lead;
-        self
-    }
-
-    /// Sets how far ahead of the clock an event time may be. A record beyond that becomes a dead letter and does not advance
-    /// the watermark. Default: the setting of the job (`JobSettings::max_ahead`).
-    #[must_use]
-    pub fn max_ahead(mut self, bound: Duration) -> Self {
-        self.settings.max_ahead = Some(bound);
-        self
-    }
 }
 
 impl<T: Data> Source for HttpSource<T> {
     type Item = T;
     type Reader = HttpReader<T>;
 
-    fn lead(&self) -> Duration {
-        self.settings.lead
-    }
-
-    fn max_out_of_orderness(&self) -> Duration {
-        self.settings.max_out_of_orderness
-    }
-
-    fn max_ahead(&self) -> Option<Duration> {
-        self.settings.max_ahead
-    }
+    event_time_statements!();
 
     fn open(&self, context: SourceContext) -> Result<HttpReader<T>, ConnectorError> {
         self.settings.check()?;

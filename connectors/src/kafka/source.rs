@@ -24,6 +24,7 @@ use super::settings::SourceSettings;
 use super::start::{self, Start};
 use super::topics::{self, Scout, Topics};
 use super::watch::{self, ConsumerWatch};
+use crate::event_times::{event_time_settings, event_time_statements};
 use crate::malformed::MaxMalformed;
 
 /// A source that reads records of type `T` from Kafka topics.
@@ -88,13 +89,7 @@ impl<T: Data> KafkaSource<T> {
         self
     }
 
-    /// Sets how far a record may be behind the latest event time of its partition without being late, in whole
-    /// milliseconds. Default: 0.
-    #[must_use]
-    pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
-        self.settings.max_out_of_orderness = bound;
-        self
-    }
+    event_time_settings!("of its partition ");
 
     /// Sets the time after which a partition is idle: no record was read from it for this long, and the broker has no
     /// more of it. The watermark does not wait for idle partitions. Default: 5 s.
@@ -116,22 +111,6 @@ impl<T: Data> KafkaSource<T> {
     #[must_use]
     pub fn discovery_interval(mut self, interval: Duration) -> Self {
         self.settings.discovery = interval;
-        self
-    }
-
-    /// Sets by how much the event times of this source are, by their nature, ahead of those of the job's other sources
-    /// ([`Source::lead`]). Default: 0.
-    #[must_use]
-    pub fn lead(mut self, lead: Duration) -> Self {
-        self.settings.lead = lead;
-        self
-    }
-
-    /// Sets how far ahead of the clock an event time may be. A record beyond that becomes a dead letter and does not
-    /// advance the watermark. Default: the setting of the job (`JobSettings::max_ahead`).
-    #[must_use]
-    pub fn max_ahead(mut self, bound: Duration) -> Self {
-        self.settings.max_ahead = Some(bound);
         self
     }
 
@@ -163,17 +142,7 @@ impl<T: Data> Source for KafkaSource<T> {
     type Item = T;
     type Reader = KafkaReader<T>;
 
-    fn lead(&self) -> Duration {
-        self.settings.lead
-    }
-
-    fn max_out_of_orderness(&self) -> Duration {
-        self.settings.max_out_of_orderness
-    }
-
-    fn max_ahead(&self) -> Option<Duration> {
-        self.settings.max_ahead
-    }
+    event_time_statements!();
 
     fn open(&self, context: SourceContext) -> Result<KafkaReader<T>, ConnectorError> {
         let settings = self.settings.clone();

@@ -18,8 +18,9 @@ use super::reader::{KinesisReader, Reading};
 use super::settings::{LostRecords, SourceSettings, Start};
 use super::url::KinesisUrl;
 use crate::aws::Endpoint;
+use crate::event_times::{event_time_settings, event_time_statements};
 use crate::malformed::MaxMalformed;
-use crate::outbox::{Failure, retried};
+use crate::retry::{Failure, retried};
 
 /// Maximum time until the service has first answered: a wrong address is reported soon.
 const ASK: Duration = Duration::from_secs(30);
@@ -122,35 +123,13 @@ impl<T: Data> KinesisSource<T> {
         self
     }
 
-    /// Sets how far a record may be behind the latest event time of its shard without being late, in whole milliseconds.
-    /// Default: 0.
-    #[must_use]
-    pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
-        self.settings.max_out_of_orderness = bound;
-        self
-    }
+    event_time_settings!("of its shard ");
 
     /// Sets the time after which a shard is idle: nothing was read from it for this long, and the service has said that there is
     /// no more. The watermark does not wait for idle shards. Default: 5 s.
     #[must_use]
     pub fn idle_after(mut self, time: Duration) -> Self {
         self.settings.idle_after = time;
-        self
-    }
-
-    /// Sets by how much the event times of this source are, by their nature, ahead of those of the job's other sources
-    /// ([`Source::lead`]). Default: 0.
-    #[must_use]
-    pub fn lead(mut self, lead: Duration) -> Self {
-        self.settings.lead = lead;
-        self
-    }
-
-    /// Sets how far ahead of the clock an event time may be. A record beyond that becomes a dead letter and does not advance the
-    /// watermark. Default: the setting of the job (`JobSettings::max_ahead`).
-    #[must_use]
-    pub fn max_ahead(mut self, bound: Duration) -> Self {
-        self.settings.max_ahead = Some(bound);
         self
     }
 
@@ -167,17 +146,7 @@ impl<T: Data> Source for KinesisSource<T> {
     type Item = T;
     type Reader = KinesisReader<T>;
 
-    fn lead(&self) -> Duration {
-        self.settings.lead
-    }
-
-    fn max_out_of_orderness(&self) -> Duration {
-        self.settings.max_out_of_orderness
-    }
-
-    fn max_ahead(&self) -> Option<Duration> {
-        self.settings.max_ahead
-    }
+    event_time_statements!();
 
     fn open(&self, context: SourceContext) -> Result<KinesisReader<T>, ConnectorError> {
         let settings = self.settings.clone();

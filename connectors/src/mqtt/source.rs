@@ -12,6 +12,7 @@ use super::position;
 use super::reader::{MqttReader, numbers};
 use super::settings::{LostSession, SourceSettings};
 use super::url::{MqttUrl, MqttUrlError};
+use crate::event_times::{event_time_settings, event_time_statements};
 use crate::malformed::MaxMalformed;
 
 /// A source that reads records of type `T` from topics of MQTT 5, with QoS 1.
@@ -172,35 +173,13 @@ impl<T: Data> MqttSource<T> {
         self
     }
 
-    /// Sets how far a record may be behind the latest event time of its session without being late, in whole milliseconds.
-    /// Default: 0.
-    #[must_use]
-    pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
-        self.settings.max_out_of_orderness = bound;
-        self
-    }
+    event_time_settings!("of its session ");
 
     /// Sets the time after which a session is idle: it is connected, and nothing has come for this long. The watermark does
     /// not wait for idle sessions. Default: 5 s.
     #[must_use]
     pub fn idle_after(mut self, time: Duration) -> Self {
         self.settings.idle_after = time;
-        self
-    }
-
-    /// Sets by how much the event times of this source are, by their nature, ahead of those of the job's other sources
-    /// ([`Source::lead`]). Default: 0.
-    #[must_use]
-    pub fn lead(mut self, lead: Duration) -> Self {
-        self.settings.lead = lead;
-        self
-    }
-
-    /// Sets how far ahead of the clock an event time may be. A record beyond that becomes a dead letter and does not advance
-    /// the watermark. Default: the setting of the job (`JobSettings::max_ahead`).
-    #[must_use]
-    pub fn max_ahead(mut self, bound: Duration) -> Self {
-        self.settings.max_ahead = Some(bound);
         self
     }
 
@@ -217,17 +196,7 @@ impl<T: Data> Source for MqttSource<T> {
     type Item = T;
     type Reader = MqttReader<T>;
 
-    fn lead(&self) -> Duration {
-        self.settings.lead
-    }
-
-    fn max_out_of_orderness(&self) -> Duration {
-        self.settings.max_out_of_orderness
-    }
-
-    fn max_ahead(&self) -> Option<Duration> {
-        self.settings.max_ahead
-    }
+    event_time_statements!();
 
     fn open(&self, context: SourceContext) -> Result<MqttReader<T>, ConnectorError> {
         let settings = self.settings.clone();

@@ -5,11 +5,11 @@
 //! writer ─ rows of the epoch (epoch_rows.rs) ─▶ token in the delta (token.rs)
 //! committed ─▶ publisher.rs: tries ─▶ Target::publish: one transaction moves the marker and writes the rows
 //! a start ─▶ recovery.rs: take over the markers (fences the last run) ─▶ plan() ─▶ publish what is above them
-//! leaves: marker.rs (what is marked, and what that means) · settings.rs · deadline.rs · retry.rs · target.rs (the trait)
+//! leaves: marker.rs (what is marked, and what that means) · settings.rs · deadline.rs · target.rs (the trait)
 //! ```
 //! The marker is checked inside each transaction that moves it. So an attempt whose outcome is unknown is simply made
 //! again: the marker says whether it is published. A target that cannot have a marker (a webhook) uses the token, the
-//! deadline and the retries only; a source (Kinesis) the retries.
+//! deadline and the retries (`crate::retry`) only.
 
 #[cfg(any(feature = "postgres", feature = "redis", feature = "webhook"))]
 mod deadline;
@@ -21,13 +21,10 @@ mod marker;
 mod publisher;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod recovery;
-#[cfg(any(feature = "kinesis", feature = "postgres", feature = "redis", feature = "webhook"))]
-mod retry;
 #[cfg(any(feature = "kafka", feature = "postgres", feature = "redis"))]
 mod settings;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod target;
-#[cfg(any(feature = "kafka", feature = "postgres", feature = "redis", feature = "webhook"))]
 mod token;
 
 #[cfg(any(feature = "postgres", feature = "redis", feature = "webhook"))]
@@ -42,15 +39,10 @@ pub(crate) use marker::{Recovery, plan};
 pub(crate) use publisher::Publisher;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use recovery::{Staged, recover};
-#[cfg(feature = "redis")]
-pub(crate) use retry::retried_unless;
-#[cfg(any(feature = "kinesis", feature = "postgres", feature = "redis", feature = "webhook"))]
-pub(crate) use retry::{Failure, retried};
 #[cfg(any(feature = "kafka", feature = "postgres", feature = "redis"))]
 pub use settings::LostMarker;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use target::{Outbox, Published, Target};
 #[cfg(any(feature = "kafka", feature = "redis", feature = "webhook"))]
 pub(crate) use token::damaged;
-#[cfg(any(feature = "kafka", feature = "postgres", feature = "redis", feature = "webhook"))]
 pub(crate) use token::{decode, encode};

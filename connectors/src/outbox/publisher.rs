@@ -7,8 +7,8 @@ use tidemill_engine::sink::Failing;
 use tidemill_engine::{ConnectorError, Epoch, crash};
 
 use super::deadline::within;
-use super::retry::{Failure, retried};
 use super::target::{Outbox, Published, Target};
+use crate::retry::{Failure, retried};
 
 /// The publisher of one worker.
 pub(crate) struct Publisher<T: Target> {

@@ -18,10 +18,10 @@ use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 use super::deadline::within;
 use super::marker::{Marked, Recovery, plan};
 use super::publisher::Publisher;
-use super::retry::{Failure, retried};
 use super::settings::LostMarker;
 use super::target::{Outbox, Target};
 use crate::began::began;
+use crate::retry::{Failure, retried};
 
 /// The staged epochs of each outbox of the last run, in order; also of those that staged nothing.
 pub(crate) type Staged = BTreeMap<Outbox, Vec<(Epoch, Arc<Vec<u8>>)>>;

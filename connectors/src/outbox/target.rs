@@ -5,7 +5,7 @@ use std::fmt;
 use tidemill_engine::{ConnectorError, Epoch};
 
 use super::marker::Marked;
-use super::retry::Failure;
+use crate::retry::Failure;
 
 /// The outbox of one worker: whose marker it is, and who moves it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

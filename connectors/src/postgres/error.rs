@@ -4,7 +4,7 @@ use postgres::Error;
 use postgres::error::DbError;
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-use crate::outbox::Failure;
+use crate::retry::Failure;
 
 /// The classes and codes of SQLSTATE after which the same may succeed later: connection, resources, intervention of an
 /// operator, deadlock, lock, system; a standby that is about to be the primary; a time-out of a session that was suspended.

@@ -14,7 +14,8 @@ use super::table::{self, Column};
 use super::target::TableTarget;
 use super::url::PostgresUrl;
 use crate::fields::fields_of;
-use crate::outbox::{self, EpochRows, Failure, LostMarker, Outbox, Publisher, retried, within};
+use crate::outbox::{self, EpochRows, LostMarker, Outbox, Publisher, within};
+use crate::retry::{Failure, retried};
 
 /// The table of markers, unless another one is set.
 const MARKER_TABLE: &str = "tidemill_marker";

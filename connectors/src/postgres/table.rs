@@ -7,7 +7,7 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 use super::error::failure;
 use super::value::ColumnType;
 use crate::fields::Field;
-use crate::outbox::Failure;
+use crate::retry::Failure;
 
 /// A column that records have a value for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,8 @@ use tidemill_engine::{ConnectorError, Epoch, ErrorKind, crash};
 use super::database::Database;
 use super::error::failure;
 use super::table::{Column, quoted, quoted_table};
-use crate::outbox::{Failure, Marked, Outbox, Published, Target};
+use crate::outbox::{Marked, Outbox, Published, Target};
+use crate::retry::Failure;
 
 /// The number of a row in the temporary table: of rows that are the same to an index, the last one counts.
 const NUMBER: &str = "tidemill_number";

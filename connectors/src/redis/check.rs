@@ -7,7 +7,7 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::error::failure;
 use super::server::RedisServer;
-use crate::outbox::Failure;
+use crate::retry::Failure;
 
 /// The first version whose scripts replicate what they have done, not what they are, and that has streams.
 const FIRST_VERSION: u32 = 5;

@@ -3,7 +3,7 @@
 use redis::{ErrorKind as Kind, RedisError};
 use tidemill_engine::{ConnectorError, ErrorKind};
 
-use crate::outbox::Failure;
+use crate::retry::Failure;
 
 /// The codes after which the same may succeed later: a server that starts, is or becomes a replica, has no memory left, cannot
 /// write to its disk, lacks replicas, or runs another script.

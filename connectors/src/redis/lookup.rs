@@ -10,7 +10,7 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 use super::error::failure;
 use super::server::RedisServer;
 use super::value;
-use crate::outbox::Failure;
+use crate::retry::Failure;
 
 /// Time that an answer may take. What runs the lookup has a deadline of its own, which is shorter.
 const ANSWER: Duration = Duration::from_secs(10);

@@ -11,8 +11,8 @@ use redis::{
 use tidemill_engine::{ConnectorError, ErrorKind};
 
 use super::error::failure;
-use crate::outbox::Failure;
 use crate::password::Password;
+use crate::retry::Failure;
 
 /// Time that a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);

@@ -16,7 +16,8 @@ use super::rows;
 use super::server::RedisServer;
 use super::target::{ANSWER, RedisTarget};
 use super::url::RedisUrl;
-use crate::outbox::{self, EpochRows, Failure, LostMarker, Outbox, Publisher, retried, within};
+use crate::outbox::{self, EpochRows, LostMarker, Outbox, Publisher, within};
+use crate::retry::{Failure, retried};
 
 /// Maximum number of bytes of a batch, unless another one is set.
 const BATCH_BYTES: NonZeroUsize = NonZeroUsize::new(1 << 20).expect("it is not zero");

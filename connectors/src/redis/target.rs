@@ -17,7 +17,8 @@ use super::error::failure;
 use super::key::MARKER;
 use super::rows::{Batch, Rows};
 use super::server::RedisServer;
-use crate::outbox::{Failure, Marked, Outbox, Published, Target, damaged};
+use crate::outbox::{Marked, Outbox, Published, Target, damaged};
+use crate::retry::Failure;
 
 /// Time that an answer may take. After that the attempt is made again, on another connection.
 pub(super) const ANSWER: Duration = Duration::from_secs(30);

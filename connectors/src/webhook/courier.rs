@@ -16,7 +16,8 @@ use super::dead_letters::{DeadLetters, Letter};
 use super::key::key;
 use super::requests;
 use super::settings::Settings;
-use crate::outbox::{Failure, damaged, retried, within};
+use crate::outbox::{damaged, within};
+use crate::retry::{Failure, retried};
 
 /// The time by which a request may be late to notice that its own time is over.
 const SLACK: Duration = Duration::from_secs(5);

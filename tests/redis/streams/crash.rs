@@ -11,7 +11,8 @@ use tests::crashes::{SIGKILL, errors, wait};
 use crate::server::server_with;
 use tests::until;
 
-use super::job::{World, end, stop};
+use super::job::World;
+use tests::crashes::{end, stop};
 
 /// Places to crash at, in the order in which an epoch passes them.
 const PLACES: [&str; 5] = ["mid-epoch:3", "after-delta:3", "before-manifest:3", "after-manifest:3", "after-publish:3"];

@@ -4,7 +4,8 @@ use std::process::Output;
 
 use tests::crashes::errors;
 
-use super::job::{World, end, stop, stream_of, tell};
+use super::job::{World, stream_of, tell};
+use tests::crashes::{end, stop};
 
 fn refused(output: &Output, parts: &[&str]) {
     let text = errors(output);

@@ -1,16 +1,13 @@
 //! The job that reads streams, what is added to them, and the check of its output.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use redis::Connection;
-use serde_json::Value;
 use testkit::redis::Redis;
-use testkit::{Killed, small_example};
-use tests::crashes::ask_to_stop;
+use testkit::{Killed, objects, small_example};
 use tests::until;
 
 use crate::server::{Running, connection, server};
@@ -116,31 +113,8 @@ fn add(connection: &mut Connection, numbers: Range<u64>) {
     }
 }
 
-/// Returns the objects in all visible parts of a folder.
-pub fn rows(folder: &Path) -> Vec<Value> {
-    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let parts = names.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("part-"));
-    let texts: Vec<String> = parts.map(|part| std::fs::read_to_string(part).unwrap()).collect();
-    texts.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 fn numbers(folder: &Path) -> Vec<u64> {
-    rows(folder).iter().map(|row| row["n"].as_u64().unwrap()).collect()
-}
-
-/// Stops a job in order.
-pub fn stop(job: Killed) {
-    ask_to_stop(&job);
-    let output = end(job);
-    assert!(output.status.success(), "{}", tests::crashes::errors(&output));
-}
-
-/// Waits until a job ends, and returns its output.
-pub fn end(mut job: Killed) -> Output {
-    until("the job ends", || job.try_wait().unwrap().is_some());
-    let mut output = Output { status: job.wait().unwrap(), stdout: Vec::new(), stderr: Vec::new() };
-    job.stderr.take().unwrap().read_to_end(&mut output.stderr).unwrap();
-    output
+    objects(folder).iter().map(|row| row["n"].as_u64().unwrap()).collect()
 }
 
 /// Sends a command, whose parts are separated by spaces, and forgets its answer.

@@ -2,7 +2,9 @@
 
 use tests::crashes::errors;
 
-use super::job::{World, rows, stop, tell};
+use super::job::{World, tell};
+use testkit::objects;
+use tests::crashes::stop;
 
 #[test]
 fn what_cannot_work_is_refused_with_a_reason() {
@@ -61,7 +63,7 @@ fn an_entry_that_cannot_be_decoded_is_a_dead_letter_and_the_next_is_read() {
     let output = world.read_all(2);
     assert!(output.status.success(), "{}", errors(&output));
     world.has_each_once([0, 1, 2, 9], "beside dead letters");
-    let letters = rows(&world.path("readings.dead"));
+    let letters = objects(&world.path("readings.dead"));
     let text = |index: usize, field: &str| letters[index][field].as_str().unwrap().to_owned();
     assert_eq!(
         (letters.len(), text(0, "origin"), text(1, "origin")),

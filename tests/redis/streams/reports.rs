@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tests::crashes::wait;
 
-use super::job::{World, rows, stop, tell};
+use super::job::{World, tell};
+use testkit::objects;
+use tests::crashes::stop;
 
 /// coleifer/walrus#107: who asks for `$` each time loses what is added between two reads. Ours is resolved once, and is in the
 /// checkpoint.
@@ -86,7 +88,7 @@ fn large_entries_and_odd_fields_are_read() {
     let output = world.read_all(1);
     assert!(output.status.success(), "{}", tests::crashes::errors(&output));
     // Which of two values is meant nobody can say.
-    let letters = rows(&world.path("readings.dead"));
+    let letters = objects(&world.path("readings.dead"));
     assert!(letters.len() == 1 && letters[0]["reason"].as_str().unwrap().contains("duplicate field"), "{letters:?}");
     world.has_each_once(0..40, "large ones");
 }

@@ -103,12 +103,23 @@ impl Source {
         items.filter_map(item).collect()
     }
 
-    /// Returns the methods that take a value and return it changed, as `Type::method`.
-    pub fn builder_methods(&self) -> Vec<String> {
+    /// Returns the names of the methods of builders that a macro here defines, if it is the one that sources share.
+    pub fn shared_builder_methods(&self) -> Vec<String> {
+        let lines = self.text.contains("macro_rules! event_time_settings").then(|| self.text.lines());
+        let methods = lines.into_iter().flatten().filter_map(|line| line.strip_prefix("        pub fn "));
+        methods.filter(|rest| rest.contains("(mut self")).map(|rest| word(rest).to_owned()).collect()
+    }
+
+    /// Returns the methods that take a value and return it changed, as `Type::method`. `shared` are those that sources have by
+    /// the macro.
+    pub fn builder_methods(&self, shared: &[String]) -> Vec<String> {
         let (mut of, mut found) = ("", Vec::new());
         for line in self.text.lines() {
             if line.starts_with("impl") {
                 of = implemented(line);
+            }
+            if line.starts_with("    event_time_settings!(") {
+                found.extend(shared.iter().map(|method| format!("{of}::{method}")));
             }
             if let Some(rest) = line.strip_prefix("    pub fn ")
                 && rest.contains("(mut self")

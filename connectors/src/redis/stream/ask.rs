@@ -8,7 +8,7 @@ use tidemill_engine::{ConnectorError, ErrorKind};
 use super::super::error::failure;
 use super::entry::{Entry, EntryId};
 use super::progress::Known;
-use crate::outbox::Failure;
+use crate::retry::Failure;
 
 /// The entries behind a place, and what the server knew of the stream at that moment.
 pub(super) struct Answer {

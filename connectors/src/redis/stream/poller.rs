@@ -14,7 +14,7 @@ use super::ask::{self, Answer};
 use super::entry::Entry;
 use super::progress::{Gap, Place};
 use super::settings::{LostEntries, Settings};
-use crate::outbox::{Failure, retried_unless};
+use crate::retry::{Failure, retried_unless};
 
 /// Number of pages that wait for the reader.
 const PAGES: usize = 4;

@@ -16,8 +16,9 @@ use super::progress::{Known, Place};
 use super::reader::{Opened, RedisStreamReader};
 use super::settings::{LostEntries, Settings, StreamStart};
 use super::url::RedisStreamUrl;
+use crate::event_times::{event_time_settings, event_time_statements};
 use crate::malformed::MaxMalformed;
-use crate::outbox::{Failure, retried_unless};
+use crate::retry::{Failure, retried_unless};
 
 /// Maximum time that a start waits for the server.
 const START: Duration = Duration::from_secs(30);
@@ -96,35 +97,13 @@ impl<T: Data> RedisStreamSource<T> {
         self
     }
 
-    /// Sets how far a record may be behind the latest event time of its stream without being late, in whole milliseconds.
-    /// Default: 0.
-    #[must_use]
-    pub fn max_out_of_orderness(mut self, bound: Duration) -> Self {
-        self.settings.max_out_of_orderness = bound;
-        self
-    }
+    event_time_settings!("of its stream ");
 
     /// Sets the time after which a stream is idle: the server is there, and nothing has come for this long. The watermark does
     /// not wait for idle streams. Default: 5 s.
     #[must_use]
     pub fn idle_after(mut self, time: Duration) -> Self {
         self.settings.idle_after = time;
-        self
-    }
-
-    /// Sets by how much the event times of this source are, by their nature, ahead of those of the job's other sources
-    /// ([`Source::lead`]). Default: 0.
-    #[must_use]
-    pub fn lead(mut self, lead: Duration) -> Self {
-        self.settings.lead = lead;
-        self
-    }
-
-    /// Sets how far ahead of the clock an event time may be. A record beyond that becomes a dead letter and does not advance
-    /// the watermark. Default: the setting of the job (`JobSettings::max_ahead`).
-    #[must_use]
-    pub fn max_ahead(mut self, bound: Duration) -> Self {
-        self.settings.max_ahead = Some(bound);
         self
     }
 
@@ -141,17 +120,7 @@ impl<T: Data> Source for RedisStreamSource<T> {
     type Item = T;
     type Reader = RedisStreamReader<T>;
 
-    fn lead(&self) -> Duration {
-        self.settings.lead
-    }
-
-    fn max_out_of_orderness(&self) -> Duration {
-        self.settings.max_out_of_orderness
-    }
-
-    fn max_ahead(&self) -> Option<Duration> {
-        self.settings.max_ahead
-    }
+    event_time_statements!();
 
     fn open(&self, context: SourceContext) -> Result<RedisStreamReader<T>, ConnectorError> {
         let settings = self.settings.clone();
