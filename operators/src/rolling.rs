@@ -92,10 +92,12 @@ impl<K: Key> Rolling<K> {
         let windows_ms: Vec<i64> = windows.collect::<Result<_, _>>().map_err(fault)?;
         let events: ListState<K, Event, Known> =
             states.with_parameters(parameters(&windows_ms)).list_with_header(name)?;
-        // Prefetches the events that leave next, which lie apart from each other and from the totals in memory.
+        // Prefetches the events that leave next and the latest one, beside which the next is put and which the next delta has: they lie
+        // apart from each other and from the totals in memory.
         events.prefetch_with(|log| {
-            let first = |window: &Totals| log.get(log.tail() - window.count).map_or(0, |event| event.time);
-            std::hint::black_box(log.header().windows.iter().map(first).fold(0, i64::wrapping_add));
+            let time = |from_end: u64| log.get(log.tail().wrapping_sub(from_end)).map_or(0, |event| event.time);
+            let leaving = log.header().windows.iter().map(|window| time(window.count));
+            std::hint::black_box(leaving.fold(time(1), i64::wrapping_add));
         });
         // It must not be 0, which is the hash of a key without windows.
         let lengths = (hash_key(&windows_ms) as u32).max(1);

@@ -9,6 +9,7 @@
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use bincode::de::read::Reader;
+use bincode::enc::write::Writer;
 use bincode::serde::OwnedSerdeDecoder;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
@@ -21,6 +22,7 @@ use crate::key::hash_key;
 pub(crate) const MAX_ROW_BYTES: usize = 3 << 30;
 
 /// Returns the reason why a row whose key and value have these lengths cannot be kept, or `None` if it can.
+#[inline]
 pub(crate) fn row_too_long(key: usize, value: usize) -> Option<String> {
     let bytes = key.saturating_add(value);
     (bytes > MAX_ROW_BYTES).then(|| {
@@ -40,9 +42,20 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_ROW_BYTES>> = standa
 pub struct DecodeError(pub(crate) String);
 
 /// Appends `value` to `out`. Encoding into memory fails only for types that refuse to be serialised.
+#[inline]
 pub(crate) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), DecodeError> {
-    bincode::serde::encode_into_std_write(value, out, CONFIG).map_err(|e| DecodeError(e.to_string()))?;
-    Ok(())
+    bincode::serde::encode_into_writer(value, Appended(out), CONFIG).map_err(|e| DecodeError(e.to_string()))
+}
+
+/// A writer that appends, without what `std::io::Write` needs for writers that can fail.
+struct Appended<'v>(&'v mut Vec<u8>);
+
+impl Writer for Appended<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
 }
 
 /// Decodes all of `bytes`.

@@ -32,7 +32,11 @@ impl Encoded {
 
 /// Appends a number.
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(Encoded::of(number).as_slice());
+    if number < 0x80 {
+        out.push(number as u8);
+    } else {
+        out.extend_from_slice(Encoded::of(number).as_slice());
+    }
 }
 
 /// Appends bytes, after their length.
@@ -43,6 +47,7 @@ pub(crate) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Appends the bytes that `write` writes, after their length. Returns the length. If `write` fails, nothing is
 /// appended.
+#[inline]
 pub(crate) fn push_with<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<usize, E> {
     let at = out.len();
     // One byte is reserved for the length: most values are short, and then nothing is moved.
@@ -52,13 +57,15 @@ pub(crate) fn push_with<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -
         return Err(error);
     }
     let len = out.len() - at - 1;
+    if len < 0x80 {
+        out[at] = len as u8;
+        return Ok(len);
+    }
+    // A longer length needs more room, so the content is moved back.
     let encoded = Encoded::of(len as u64);
     let content = at + encoded.len;
-    if content > at + 1 {
-        // A longer length needs more room, so the content is moved back.
-        out.resize(content + len, 0);
-        out.copy_within(at + 1..at + 1 + len, content);
-    }
+    out.resize(content + len, 0);
+    out.copy_within(at + 1..at + 1 + len, content);
     out[at..content].copy_from_slice(encoded.as_slice());
     Ok(len)
 }

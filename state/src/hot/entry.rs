@@ -3,6 +3,25 @@
 use crate::checkpoint::delta::Ops;
 use crate::codec::DecodeError;
 
+/// What stands before each stored value.
+#[derive(Clone, Copy)]
+pub struct Header {
+    /// The version of the value.
+    pub version: u8,
+    /// Time when it expires, in states with a TTL.
+    pub expires: Option<i64>,
+}
+
+impl Header {
+    #[inline]
+    pub(crate) fn push(self, out: &mut Vec<u8>) {
+        out.push(self.version);
+        if let Some(expires) = self.expires {
+            out.extend_from_slice(&expires.to_le_bytes());
+        }
+    }
+}
+
 /// An entry that a table keeps for a key, and how it is written as rows and read from them.
 pub trait Entry: Sized + 'static {
     /// Name of the kind in manifests.
@@ -11,7 +30,7 @@ pub trait Entry: Sized + 'static {
     /// Writes the changes since the last call. `row` is the row key without a suffix; it may be extended, but must be
     /// as it was at the end. Each value begins with `header`. `whole` says that entries are evicted, so that it is good
     /// to write a small entry as one row.
-    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], whole: bool, ops: &mut Ops) -> Result<(), DecodeError>;
+    fn seal(&mut self, row: &mut Vec<u8>, header: Header, whole: bool, ops: &mut Ops) -> Result<(), DecodeError>;
 
     /// Writes the removal of the whole entry.
     fn seal_removed(row: &mut Vec<u8>, ops: &mut Ops);

@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
-use crate::hot::entry::Entry;
+use crate::hot::entry::{Entry, Header};
 use crate::hot::table::HotTable;
 use crate::key::{Key, Value};
 use crate::lengths::{push_number, push_with};
@@ -139,7 +139,7 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
     const WHOLE: &'static [u8] = packed::SUFFIX;
     const SINGLE_ROW: bool = false;
 
-    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], whole: bool, ops: &mut Ops) -> Result<(), DecodeError> {
+    fn seal(&mut self, row: &mut Vec<u8>, header: Header, whole: bool, ops: &mut Ops) -> Result<(), DecodeError> {
         if whole && self.seal_packed(row, header, ops)? {
             return Ok(());
         }
@@ -149,7 +149,7 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
         }
         if std::mem::take(&mut self.header_changed) {
             ops.put_with(row, |out| {
-                out.extend_from_slice(header);
+                header.push(out);
                 codec::encode(&self.header, out)
             })?;
             self.header_stored = true;
@@ -164,7 +164,7 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
         let skip = (first_new - *head) as usize;
         if first_new < tail {
             ops.put_elements(row, first_new, elements.range(skip..), |value, out| {
-                out.extend_from_slice(header);
+                header.push(out);
                 codec::encode(value, out)
             })?;
         }
@@ -209,7 +209,7 @@ impl<V: Value, H: Value + Default> Entry for Log<V, H> {
 
 impl<V: Value, H: Value + Default> Log<V, H> {
     /// Writes the log as one row instead of those that it has, if it is short. Returns whether it is.
-    fn seal_packed(&mut self, row: &mut Vec<u8>, before: &[u8], ops: &mut Ops) -> Result<bool, DecodeError> {
+    fn seal_packed(&mut self, row: &mut Vec<u8>, before: Header, ops: &mut Ops) -> Result<bool, DecodeError> {
         let Self { header, queue: Queue { elements, head, stored_head, stored_tail }, .. } = self;
         if elements.is_empty() || elements.len() > packed::MOST_ELEMENTS {
             return Ok(false);
@@ -219,7 +219,7 @@ impl<V: Value, H: Value + Default> Log<V, H> {
         let written = codec::with_suffix(row, packed::SUFFIX, |row| {
             ops.put_with(row, |out| {
                 let start = out.len();
-                out.extend_from_slice(before);
+                before.push(out);
                 push_number(out, *head);
                 push_with(out, |out| codec::encode(header, out))?;
                 for element in &*elements {

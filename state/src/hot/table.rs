@@ -86,6 +86,8 @@ pub struct HotTable<K, E> {
     /// Generation of the current epoch: +1 per seal.
     generation: u64,
     sealing: Option<Sealing>,
+    /// Size of the changes of the epoch that was sealed last, in bytes.
+    last_sealed: usize,
     /// Buffer for a row key.
     row: Vec<u8>,
     complete: bool,
@@ -139,6 +141,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
             dirty: Vec::new(),
             generation: CLEAN + 1,
             sealing: None,
+            last_sealed: 0,
             row: Vec::new(),
             complete: false,
             loading: Some(Vec::new()),

@@ -3,7 +3,7 @@
 use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
-use crate::hot::entry::Entry;
+use crate::hot::entry::{Entry, Header};
 use crate::hot::table::HotTable;
 use crate::key::{Key, Value};
 
@@ -18,9 +18,9 @@ impl<V: Value> Entry for Single<V> {
     const WHOLE: &'static [u8] = &[];
     const SINGLE_ROW: bool = true;
 
-    fn seal(&mut self, row: &mut Vec<u8>, header: &[u8], _whole: bool, ops: &mut Ops) -> Result<(), DecodeError> {
+    fn seal(&mut self, row: &mut Vec<u8>, header: Header, _whole: bool, ops: &mut Ops) -> Result<(), DecodeError> {
         ops.put_with(row, |out| {
-            out.extend_from_slice(header);
+            header.push(out);
             codec::encode(&self.0, out)
         })
     }

@@ -97,6 +97,11 @@ impl Ops {
     const DELETE_ELEMENTS: u8 = 4;
     const PUT_ELEMENTS: u8 = 5;
 
+    /// Returns no changes yet, with room for so many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// Adds a put. If the row is too long to be kept, nothing is added.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
         fits(key.len(), value.len())?;
@@ -205,6 +210,7 @@ impl Ops {
     }
 }
 
+#[inline]
 fn fits(key: usize, value: usize) -> Result<(), DecodeError> {
     row_too_long(key, value).map_or(Ok(()), |reason| Err(DecodeError(reason)))
 }

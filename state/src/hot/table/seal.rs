@@ -10,9 +10,12 @@ use crate::checkpoint::delta::Ops;
 use crate::codec::{self, DecodeError};
 use crate::error::StateError;
 use crate::evolve::spec::{StateSpec, TtlClock};
-use crate::hot::entry::Entry;
+use crate::hot::entry::{Entry, Header};
 use crate::hot::persistent::Persistent;
 use crate::key::Key;
+
+/// Number of slots that are read together, ahead of their use.
+const LOOKED_AT_TOGETHER: usize = 16;
 
 impl<K: Key, E: Entry> HotTable<K, E> {
     /// Seals a slot of the dirty list, unless it has changed since the epoch ended: then it was sealed before it
@@ -53,9 +56,7 @@ impl<K: Key, E: Entry> HotTable<K, E> {
                 E::seal_removed(&mut self.row, ops);
             }
             if let Some(entry) = &mut slot.entry {
-                let mut header = [self.spec.version; 9];
-                header[1..].copy_from_slice(&slot.expires.to_le_bytes());
-                let header = if self.spec.ttl.is_some() { &header[..] } else { &header[..1] };
+                let header = Header { version: self.spec.version, expires: self.spec.ttl.map(|_| slot.expires) };
                 entry.seal(&mut self.row, header, whole, ops).map_err(bad)?;
             }
             (slot.stored, slot.sealed_epoch) = (slot.entry.is_some(), *epoch);
@@ -63,6 +64,20 @@ impl<K: Key, E: Entry> HotTable<K, E> {
         let encoded = ops.len() - before;
         self.account(number, encoded);
         Ok(())
+    }
+
+    fn slot(&self, number: u32) -> Option<&Slot<K, E>> {
+        self.slots.get(number as usize).and_then(Option::as_ref)
+    }
+
+    /// Reads slots ahead of their use, one after the other, so that the processor waits for all of them at once.
+    fn look_at<'a>(&self, numbers: impl Iterator<Item = &'a u32>) {
+        let found: SmallVec<[&Slot<K, E>; LOOKED_AT_TOGETHER]> =
+            numbers.filter_map(|number| self.slot(*number)).collect();
+        std::hint::black_box(found.iter().fold(0, |all, slot| all ^ slot.dirty_in));
+        if let Some(look) = &self.look {
+            found.iter().filter_map(|slot| slot.entry.as_ref()).for_each(look);
+        }
     }
 
     /// Checks up to `most` slots that may have expired, and removes the entries that have.
@@ -91,7 +106,9 @@ impl<K: Key, E: Entry> Persistent for HotTable<K, E> {
         }
         let slots = std::mem::take(&mut self.dirty);
         self.free.append(&mut self.free_dirty);
-        self.sealing = Some(Sealing { epoch, generation: self.generation, slots, done: 0, ops: Ops::default() });
+        // Epochs are often of about one size: with room from the start nothing is copied while the changes grow.
+        let ops = Ops::with_room(self.last_sealed + self.last_sealed / 4);
+        self.sealing = Some(Sealing { epoch, generation: self.generation, slots, done: 0, ops });
         self.generation += 1;
         Ok(())
     }
@@ -99,25 +116,25 @@ impl<K: Key, E: Entry> Persistent for HotTable<K, E> {
     fn seal_on(&mut self, entries: usize) -> Result<Option<Ops>, StateError> {
         let Some(mut sealing) = self.sealing.take() else { return Ok(Some(Ops::default())) };
         let end = sealing.slots.len().min(sealing.done.saturating_add(entries));
-        for at in sealing.done..end {
-            self.seal_listed(sealing.slots[at], &mut sealing)?;
+        while sealing.done < end {
+            let next = end.min(sealing.done + LOOKED_AT_TOGETHER);
+            self.look_at(sealing.slots[sealing.done..next].iter());
+            for at in sealing.done..next {
+                self.seal_listed(sealing.slots[at], &mut sealing)?;
+            }
+            sealing.done = next;
         }
-        sealing.done = end;
         if end < sealing.slots.len() {
             self.sealing = Some(sealing);
             return Ok(None);
         }
+        self.last_sealed = sealing.ops.len();
         Ok(Some(sealing.ops))
     }
 
     fn prefetch(&self, hashes: &[u64]) {
-        let slot = |number: &u32| self.slots[*number as usize].as_ref();
-        let find = |hash: &u64| self.index.find(*hash, |number| slot(number).is_some_and(|slot| slot.hash == *hash));
-        let found: SmallVec<[&Slot<K, E>; 16]> = hashes.iter().filter_map(find).filter_map(slot).collect();
-        std::hint::black_box(found.iter().fold(0, |all, slot| all ^ slot.dirty_in));
-        if let Some(look) = &self.look {
-            found.iter().filter_map(|slot| slot.entry.as_ref()).for_each(look);
-        }
+        let of_hash = |hash: u64, number: &u32| self.slot(*number).is_some_and(|slot| slot.hash == hash);
+        self.look_at(hashes.iter().filter_map(|hash| self.index.find(*hash, |number| of_hash(*hash, number))));
     }
 
     fn is_partial(&self) -> bool {
