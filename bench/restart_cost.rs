@@ -39,6 +39,9 @@ struct Args {
     /// Records per second after a restart.
     #[arg(long, default_value_t = 20_000.0)]
     rate: f64,
+    /// Restarts from what the killed job left, which may be deltas alone, instead of waiting until it has a base.
+    #[arg(long)]
+    without_base: bool,
     /// Where checkpoints are written; in the system's folder of temporary files by default.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -126,7 +129,7 @@ fn measure(args: &Args, megabytes: u64) {
         std::thread::park_timeout(Duration::from_millis(1));
     }
     kill(child);
-    if bytes_below(&filled.join("deltas")) > MOST_DELTAS {
+    if !args.without_base && bytes_below(&filled.join("deltas")) > MOST_DELTAS {
         settle(args, keys, &filled);
     }
     let (mut outputs, mut commits, mut log) = (Vec::new(), Vec::new(), String::new());

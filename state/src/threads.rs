@@ -1,6 +1,7 @@
 //! Work that is shared by some threads while the caller waits for it.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, available_parallelism, scope};
 
 /// Most threads that one worker uses at its start.
@@ -28,6 +29,19 @@ pub(crate) fn share<T: Send>(parts: usize, work: impl Fn(usize) -> T + Sync) -> 
     })
 }
 
+/// Calls `work` with each of `0..items`, by so many threads, of which each takes the next one when it is ready, and returns the
+/// results in order.
+pub(crate) fn each<T: Send>(items: usize, threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let of_thread = |_| {
+        let taken = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|item| *item < items));
+        taken.map(|item| (item, work(item))).collect::<Vec<_>>()
+    };
+    let mut done: Vec<_> = share(threads.clamp(1, items.max(1)), of_thread).into_iter().flatten().collect();
+    done.sort_unstable_by_key(|(item, _)| *item);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +50,9 @@ mod tests {
     fn results_come_in_the_order_of_the_parts() {
         for parts in 0..5 {
             assert_eq!(share(parts, |part| part * part), (0..parts).map(|part| part * part).collect::<Vec<_>>());
+        }
+        for (items, threads) in [(0, 2), (1, 3), (7, 0), (7, 1), (7, 3)] {
+            assert_eq!(each(items, threads, |item| item + 1), (1..=items).collect::<Vec<_>>());
         }
         assert!(spare(1) >= spare(2) && spare(0) >= 1 && spare(1000) == 1);
     }

@@ -6,6 +6,10 @@ use super::delta::DeltaEntry;
 use super::manifest::{Manifest, WorkerEntry};
 use super::store::CheckpointStore;
 use crate::error::StateError;
+use crate::threads;
+
+/// Size of deltas up to which one thread reads them.
+const READ_BY_ONE_BYTES: u64 = 16 << 20;
 
 /// A file of a checkpoint, as named in a manifest.
 enum Named<'m> {
@@ -41,10 +45,11 @@ impl<'s> Inspection<'s> {
 
     /// Returns what is wrong with the files of a checkpoint, one text per file; none if the checkpoint is complete.
     pub(super) fn faults(&mut self, manifest: &Manifest) -> Result<Vec<String>, StateError> {
+        self.read(manifest)?;
         let mut faults = Vec::new();
         for named in manifest.workers.iter().flat_map(WorkerEntry::named) {
             let (file, fault) = match named {
-                Named::Delta(delta) => match self.checksum(&delta.file)? {
+                Named::Delta(delta) => match self.checksums.get(&delta.file).copied().flatten() {
                     None => (delta.file.clone(), Some("is not there".to_owned())),
                     Some((len, crc32)) if (len, crc32) == (delta.len, delta.crc32) => continue,
                     Some((len, crc32)) => (delta.file.clone(), Some(delta.differs(len, crc32))),
@@ -71,13 +76,17 @@ impl<'s> Inspection<'s> {
         Ok(whole)
     }
 
-    fn checksum(&mut self, file: &str) -> Result<Option<(u64, u32)>, StateError> {
-        if let Some(known) = self.checksums.get(file) {
-            return Ok(*known);
+    /// Reads the deltas of a checkpoint that were not read yet; many bytes with all processors, since nothing else runs yet.
+    fn read(&mut self, manifest: &Manifest) -> Result<(), StateError> {
+        let deltas = manifest.workers.iter().flat_map(|worker| &worker.deltas);
+        let unread: Vec<&DeltaEntry> = deltas.filter(|delta| !self.checksums.contains_key(&delta.file)).collect();
+        let bytes: u64 = unread.iter().map(|delta| delta.len).sum();
+        let threads = if bytes > READ_BY_ONE_BYTES { threads::spare(1) } else { 1 };
+        let found = threads::each(unread.len(), threads, |at| self.store.checksum(&unread[at].file));
+        for (delta, found) in unread.iter().zip(found) {
+            self.checksums.insert(delta.file.clone(), found?);
         }
-        let found = self.store.checksum(file)?;
-        self.checksums.insert(file.to_owned(), found);
-        Ok(found)
+        Ok(())
     }
 
     fn length(&mut self, file: &str) -> Result<Option<u64>, StateError> {

@@ -11,6 +11,7 @@ mod rewrite;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 pub(crate) mod snapshot;
+mod sorted;
 mod store;
 #[cfg(feature = "rocksdb")]
 mod transfer;

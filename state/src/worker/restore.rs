@@ -147,13 +147,7 @@ pub(super) fn restore(
 /// Reads the deltas of a worker, with so many threads.
 fn load(store: &dyn CheckpointStore, worker: &WorkerEntry, threads: usize) -> Result<Vec<Arc<Delta>>, StateError> {
     let entries: Vec<&DeltaEntry> = worker.deltas_to_apply().collect();
-    let parts: Vec<&[&DeltaEntry]> = entries.chunks(entries.len().div_ceil(threads).max(1)).collect();
-    let of_part = |part: usize| {
-        let entries = parts.get(part).into_iter().copied().flatten();
-        entries.map(|entry| Delta::load(store, entry).map(Arc::new)).collect::<Result<Vec<_>, _>>()
-    };
-    let loaded = threads::share(parts.len(), of_part).into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(loaded.into_iter().flatten().collect())
+    threads::each(entries.len(), threads, |at| Delta::load(store, entries[at]).map(Arc::new)).into_iter().collect()
 }
 
 /// Opens the rows. If the number of workers is the same, this worker has the same key groups as before, so RocksDB

@@ -1,6 +1,7 @@
 //! The file format of a delta: encoding and decoding.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::content::Delta;
 use super::old;
@@ -85,7 +86,34 @@ impl<'a> Pieces<'a> {
 }
 
 /// Returns the delta in a file, or a text that says what is wrong with the file and where.
-pub(super) fn decode(bytes: &[u8]) -> Result<Delta, String> {
+pub(super) fn decode(bytes: Vec<u8>) -> Result<Delta, String> {
+    let (body, is_old) = checked_body(&bytes)?;
+    if is_old {
+        return old::decode_body(body).ok_or_else(|| unreadable(None));
+    }
+    let mut rest = Reader(body);
+    let places = Parts::read(&mut rest).map(|parts| parts.places(&bytes));
+    let at = HEAD_BYTES + body.len() - rest.0.len();
+    places.and_then(|places| places.into_delta(bytes)).ok_or_else(|| unreadable(Some(at)))
+}
+
+/// Returns the delta in a file without its changes of states, which are not looked at.
+pub(super) fn decode_blobs(bytes: Vec<u8>) -> Result<Delta, String> {
+    let (body, is_old) = checked_body(&bytes)?;
+    let parts = if is_old { None } else { Parts::read(&mut Reader(body)) };
+    match parts {
+        Some(parts) => Ok(parts.blobs()),
+        None => decode(bytes),
+    }
+}
+
+fn unreadable(at: Option<usize>) -> String {
+    let at = at.map_or(String::new(), |at| format!(" at {at}"));
+    format!("its body cannot be read{at}, although its checksum is right")
+}
+
+/// Returns the body of a file, whose checksum is right, and whether it has the old format.
+fn checked_body(bytes: &[u8]) -> Result<(&[u8], bool), String> {
     let mut file = Reader(bytes);
     let magic = file.array::<8>();
     if magic != Some(*MAGIC) && magic != Some(*old::MAGIC) {
@@ -100,17 +128,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Delta, String> {
     if file.0 != found.to_le_bytes() {
         return Err(format!("its checksum is wrong: its {len} bytes from {HEAD_BYTES} on have {found:08x}"));
     }
-    let (delta, rest) = if magic == Some(*old::MAGIC) {
-        (old::decode_body(body), None)
-    } else {
-        let mut rest = Reader(body);
-        let parts = Parts::read(&mut rest);
-        (parts.and_then(Parts::into_delta), Some(rest.0.len()))
-    };
-    delta.ok_or_else(|| {
-        let at = rest.map_or(String::new(), |rest| format!(" at {}", HEAD_BYTES + body.len() - rest));
-        format!("its body cannot be read{at}, although its checksum is right")
-    })
+    Ok((body, magic == Some(*old::MAGIC)))
 }
 
 /// The parts of a body, borrowed from its bytes.
@@ -128,12 +146,43 @@ impl<'a> Parts<'a> {
         body.0.is_empty().then_some(Self { epoch, worker, blobs, sections })
     }
 
-    fn into_delta(self) -> Option<Delta> {
-        let Self { epoch, worker, blobs, sections } = self;
-        let mut delta = Delta::new(epoch, worker);
-        delta.blobs = blobs.into_iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
-        for (state, ops) in sections {
-            delta.sections.insert(state.to_owned(), Ops::read(ops)?);
+    /// Returns a delta with the blobs alone.
+    fn blobs(&self) -> Delta {
+        let mut delta = Delta::new(self.epoch, self.worker);
+        delta.blobs = self.blobs.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+        delta
+    }
+
+    /// Returns the parts with the places of the sections in `file`, from which they were read.
+    fn places(&self, file: &[u8]) -> Places {
+        let place = |section: &[u8]| {
+            let start = section.as_ptr() as usize - file.as_ptr() as usize;
+            start..start + section.len()
+        };
+        let sections = self.sections.iter().map(|(state, section)| ((*state).to_owned(), place(section))).collect();
+        Places { blobs: self.blobs(), sections }
+    }
+}
+
+/// The parts of a file: a delta with the blobs, and where the sections are.
+struct Places {
+    blobs: Delta,
+    sections: Vec<(String, Range<usize>)>,
+}
+
+impl Places {
+    /// Returns the delta. The section that is most of the file keeps the file's bytes, because a copy of it would take long.
+    fn into_delta(self, mut file: Vec<u8>) -> Option<Delta> {
+        let Self { blobs: mut delta, mut sections } = self;
+        // It comes last, when nothing else is read from the file.
+        sections.sort_by_key(|(_, place)| place.len());
+        for (state, place) in sections {
+            let ops = if place.len() > file.len() / 2 {
+                Ops::read(std::mem::take(&mut file), place)?
+            } else {
+                Ops::read(file.get(place.clone())?.to_vec(), 0..place.len())?
+            };
+            delta.sections.insert(state, ops);
         }
         Some(delta)
     }

@@ -8,6 +8,8 @@
 //! Keys are row keys as in `codec.rs`, whose length is checked where they are encoded. All keys of a range are in one
 //! key group.
 
+use std::ops::Range;
+
 use crate::codec::{DecodeError, row_too_long};
 use crate::lengths::{Reader, push_bytes, push_number, push_with};
 
@@ -87,8 +89,12 @@ impl<'a> Iterator for EncodedElements<'a> {
 }
 
 /// The encoded changes of one state, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ops(Vec<u8>);
+#[derive(Clone, Debug, Default)]
+pub struct Ops {
+    bytes: Vec<u8>,
+    /// The changes begin here. What comes before is the rest of the file that they were read from.
+    from: usize,
+}
 
 impl Ops {
     const PUT: u8 = 1;
@@ -99,15 +105,15 @@ impl Ops {
 
     /// Returns no changes yet, with room for so many bytes.
     pub(crate) fn with_room(bytes: usize) -> Self {
-        Self(Vec::with_capacity(bytes))
+        Self { bytes: Vec::with_capacity(bytes), from: 0 }
     }
 
     /// Adds a put. If the row is too long to be kept, nothing is added.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
         fits(key.len(), value.len())?;
-        self.0.push(Self::PUT);
-        push_bytes(&mut self.0, key);
-        push_bytes(&mut self.0, value);
+        self.bytes.push(Self::PUT);
+        push_bytes(&mut self.bytes, key);
+        push_bytes(&mut self.bytes, value);
         Ok(())
     }
 
@@ -145,38 +151,38 @@ impl Ops {
     }
 
     pub(crate) fn delete(&mut self, key: &[u8]) {
-        self.0.push(Self::DELETE);
-        push_bytes(&mut self.0, key);
+        self.bytes.push(Self::DELETE);
+        push_bytes(&mut self.bytes, key);
     }
 
     pub(crate) fn delete_range(&mut self, from: &[u8], to: &[u8]) {
-        self.0.push(Self::DELETE_RANGE);
-        push_bytes(&mut self.0, from);
-        push_bytes(&mut self.0, to);
+        self.bytes.push(Self::DELETE_RANGE);
+        push_bytes(&mut self.bytes, from);
+        push_bytes(&mut self.bytes, to);
     }
 
     pub(crate) fn delete_elements(&mut self, row: &[u8], from: u64, to: u64) {
-        self.0.push(Self::DELETE_ELEMENTS);
-        push_bytes(&mut self.0, row);
-        push_number(&mut self.0, from);
-        push_number(&mut self.0, to);
+        self.bytes.push(Self::DELETE_ELEMENTS);
+        push_bytes(&mut self.bytes, row);
+        push_number(&mut self.bytes, from);
+        push_number(&mut self.bytes, to);
     }
 
     fn whole_or_not_at_all(
         &mut self,
         add: impl FnOnce(&mut Vec<u8>) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
-        let before = self.0.len();
-        let added = add(&mut self.0);
+        let before = self.bytes.len();
+        let added = add(&mut self.bytes);
         if added.is_err() {
-            self.0.truncate(before);
+            self.bytes.truncate(before);
         }
         added
     }
 
     /// Returns the changes in order. A change that cannot be read is `None`, and ends the iteration.
     pub fn iter(&self) -> impl Iterator<Item = Option<Op<'_>>> {
-        let mut rest = self.0.as_slice();
+        let mut rest = self.as_slice();
         std::iter::from_fn(move || {
             let (tag, after) = rest.split_first()?;
             let mut reader = Reader(after);
@@ -186,29 +192,38 @@ impl Ops {
         })
     }
 
-    /// Reads encoded changes. Returns `None` if one of them cannot be read.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let ops = Self(bytes.to_vec());
+    /// Reads encoded changes, which are this part of `bytes`. Returns `None` if one of them cannot be read.
+    pub(super) fn read(mut bytes: Vec<u8>, part: Range<usize>) -> Option<Self> {
+        bytes.truncate(part.end);
+        let ops = Self { bytes, from: part.start };
         let readable = ops.iter().all(|op| op.is_some());
         readable.then_some(ops)
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.0
+        self.bytes.get(self.from..).unwrap_or_default()
     }
 
     /// Returns the encoded size in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len() - self.from
     }
 
     /// Returns whether there are no changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 }
+
+impl PartialEq for Ops {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Ops {}
 
 #[inline]
 fn fits(key: usize, value: usize) -> Result<(), DecodeError> {

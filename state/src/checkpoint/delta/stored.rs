@@ -43,7 +43,7 @@ impl Delta {
 
     /// Reads a file that [`put`](Self::put) wrote.
     pub(crate) fn get(store: &dyn CheckpointStore, file: &str) -> Result<Self, StateError> {
-        file::decode(&store.get(file)?).map_err(|reason| StateError::Corrupt { file: store.locate(file), reason })
+        file::decode(store.get(file)?).map_err(|reason| StateError::Corrupt { file: store.locate(file), reason })
     }
 
     /// Reads the file of a manifest's entry.
@@ -52,19 +52,28 @@ impl Delta {
     /// When the store cannot read the file. [`StateError::Corrupt`] with the file's name when the contents are not
     /// those that were written.
     pub fn load(store: &dyn CheckpointStore, entry: &DeltaEntry) -> Result<Self, StateError> {
-        let bytes = store.get(&entry.file)?;
-        let corrupt = |reason: String| StateError::Corrupt { file: store.locate(&entry.file), reason };
-        let (len, crc32) = (bytes.len() as u64, crc32fast::hash(&bytes));
-        if (len, crc32) != (entry.len, entry.crc32) {
-            return Err(corrupt(entry.differs(len, crc32)));
-        }
-        let delta = file::decode(&bytes).map_err(corrupt)?;
-        let other = |epoch| corrupt(format!("it is of epoch {epoch}, the manifest says {}", entry.epoch));
-        if delta.epoch == entry.epoch { Ok(delta) } else { Err(other(delta.epoch)) }
+        entry.read(store, file::decode)
     }
 }
 
 impl DeltaEntry {
+    /// Reads the file, and checks that it is the one that was written.
+    fn read(
+        &self,
+        store: &dyn CheckpointStore,
+        decode: impl FnOnce(Vec<u8>) -> Result<Delta, String>,
+    ) -> Result<Delta, StateError> {
+        let bytes = store.get(&self.file)?;
+        let corrupt = |reason: String| StateError::Corrupt { file: store.locate(&self.file), reason };
+        let (len, crc32) = (bytes.len() as u64, crc32fast::hash(&bytes));
+        if (len, crc32) != (self.len, self.crc32) {
+            return Err(corrupt(self.differs(len, crc32)));
+        }
+        let delta = decode(bytes).map_err(corrupt)?;
+        let other = |epoch| corrupt(format!("it is of epoch {epoch}, the manifest says {}", self.epoch));
+        if delta.epoch == self.epoch { Ok(delta) } else { Err(other(delta.epoch)) }
+    }
+
     /// Returns a text that says how a file of this length and checksum differs from the entry.
     pub(crate) fn differs(&self, len: u64, crc32: u32) -> String {
         let Self { len: wanted_len, crc32: wanted, .. } = self;
@@ -81,5 +90,5 @@ impl DeltaEntry {
 /// # Errors
 /// As [`Delta::load`].
 pub fn blobs_of(store: &dyn CheckpointStore, entry: &DeltaEntry) -> Result<BTreeMap<String, Vec<u8>>, StateError> {
-    Delta::load(store, entry).map(|delta| delta.blobs)
+    entry.read(store, file::decode_blobs).map(|delta| delta.blobs)
 }
