@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use timely::dataflow::operators::Capability;
 use timely::scheduling::Activator;
 
 use super::gather::{Gather, Gathered};
@@ -11,6 +12,7 @@ use crate::graph::Output;
 use crate::metrics::{Counter, Distribution, Gauge, OperatorMetrics};
 use crate::packet::Packet;
 use crate::record::Record;
+use crate::time::Moment;
 use crate::worker::Shared;
 
 /// The two outputs of the operator.
@@ -24,7 +26,11 @@ pub(super) struct Common<L: BatchLogic> {
     pub(super) gather: Gather<L::In>,
     /// Buffers of finished work, to be reused by the next batches.
     spare_work: Vec<L::Work>,
+    /// The results that are sent together: those of a turn's batches, as long as they are of one moment. The operators
+    /// behind this one run after the turn, and a packet costs each of them some time, however few records it has.
     output: BatchOutput<L::Out>,
+    /// The capabilities to send them with.
+    at: Option<(Capability<Moment>, Capability<Moment>)>,
     outputs: Outputs,
     batches: Counter,
     sizes: Distribution,
@@ -50,6 +56,7 @@ impl<L: BatchLogic> Common<L> {
             gather: Gather::new(),
             spare_work: Vec::new(),
             output: BatchOutput { records: Vec::new(), dead_letters: Vec::new() },
+            at: None,
             outputs,
             batches: metrics.counter("batches"),
             sizes: metrics.distribution("batch_size_records"),
@@ -83,7 +90,7 @@ impl<L: BatchLogic> Common<L> {
         work
     }
 
-    /// Makes and sends the results of a batch.
+    /// Makes the results of a batch, which are sent with [`send`](Self::send).
     pub(super) fn finish(
         &mut self,
         mut batch: Gathered<L::In>,
@@ -97,17 +104,30 @@ impl<L: BatchLogic> Common<L> {
         let queued = times.gathered + times.queued;
         self.queue.record(u64::try_from(queued.as_micros()).unwrap_or(u64::MAX));
         self.metrics.ran_batch(times.ran, times.queued, size);
+        if self.at.as_ref().is_some_and(|(main, _)| main.time() != batch.main.time()) {
+            self.send();
+        }
+        let BatchOutput { records, dead_letters } = &self.output;
+        let (records_before, letters_before) = (records.len(), dead_letters.len());
         self.output.records.reserve(size);
         self.logic.finish(batch.records.drain(..), &mut work, times, &mut self.output)?;
-        self.metrics.records_out.add(self.output.records.len() as u64);
-        for Record { data: letter, .. } in &self.output.dead_letters {
+        self.metrics.records_out.add((self.output.records.len() - records_before) as u64);
+        for Record { data: letter, .. } in self.output.dead_letters.iter().skip(letters_before) {
             self.metrics.count_dead_letter(&letter.reason);
             self.context.show_dead_letter(letter);
         }
-        self.outputs.main.send(&batch.main, Packet::of(std::mem::take(&mut self.output.records)));
-        self.outputs.dead.send(&batch.dead, Packet::of(std::mem::take(&mut self.output.dead_letters)));
+        self.at.get_or_insert((batch.main, batch.dead));
         self.gather.reuse(batch.records);
         self.spare_work.push(work);
         Ok(())
+    }
+
+    /// Sends the results of finished batches. A turn ends with it.
+    pub(super) fn send(&mut self) {
+        let Some((main, dead)) = self.at.take() else { return };
+        let BatchOutput { records, dead_letters } = &mut self.output;
+        let next = Vec::with_capacity(records.len());
+        self.outputs.main.send(&main, Packet::of(std::mem::replace(records, next)));
+        self.outputs.dead.send(&dead, Packet::of(std::mem::take(dead_letters)));
     }
 }

@@ -64,12 +64,15 @@ impl<L: BatchLogic> Machine for InLine<L> {
 
     /// Runs the open batch if it is due, or if the worker is idle.
     fn work_off(&mut self, idle: bool) -> Result<(), JobError> {
-        let Some(open) = self.common.gather.first() else { return Ok(()) };
-        if idle || self.common.is_due(open) {
-            return self.run();
+        if let Some(open) = self.common.gather.first() {
+            if idle || self.common.is_due(open) {
+                self.run()?;
+            } else {
+                // One more turn: if it brings no input, the worker is idle.
+                self.common.activator.activate();
+            }
         }
-        // One more turn: if it brings no input, the worker is idle.
-        self.common.activator.activate();
+        self.common.send();
         Ok(())
     }
 }

@@ -91,7 +91,7 @@ impl<L: BatchLogic> Pooled<L> {
         self.land()
     }
 
-    /// Sends the results of finished batches: all of them, or, if they are ordered, those before the first
+    /// Makes the results of finished batches: of all of them, or, if they are ordered, of those before the first
     /// unfinished one.
     fn land(&mut self) -> Result<(), JobError> {
         let ordered = self.pool.ordered();
@@ -187,7 +187,9 @@ impl<L: BatchLogic> Machine for Pooled<L> {
         while self.look_for_overdue()? {
             self.submit_due(idle);
         }
-        self.land()
+        self.land()?;
+        self.common.send();
+        Ok(())
     }
 
     fn is_saturated(&self) -> bool {
