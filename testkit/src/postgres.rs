@@ -3,9 +3,9 @@
 //! Known limit: when the process that started it is killed with SIGKILL, the server is left running.
 
 use std::fs;
-use std::io::{self, Error};
+use std::io::{self, Error, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -91,6 +91,26 @@ impl Postgres {
         let log = self.folder.join("server.log");
         self.process = Some(ServerProcess::start("PostgreSQL", &mut command, &log, START, is_ready)?);
         Ok(())
+    }
+
+    /// Has the server encrypt connections, with this key and certificate, and let in whom these lines of `pg_hba.conf` say. It
+    /// starts anew.
+    pub fn encrypt(&mut self, key: &str, certificate: &str, access: &str) -> io::Result<()> {
+        let data = self.data();
+        for (from, name) in [(key, "server.key"), (certificate, "server.crt")] {
+            let path = data.join(name);
+            fs::copy(from, &path)?;
+            // It refuses a key that others may read, and may not be root itself.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            if let Some((user, group)) = self.runs_as {
+                chown(&path, Some(user), Some(group))?;
+            }
+        }
+        fs::write(data.join("pg_hba.conf"), access)?;
+        let mut settings = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+        writeln!(settings, "ssl = on")?;
+        self.kill()?;
+        self.resume()
     }
 
     /// Returns where the database is: `postgres://tidemill@127.0.0.1:PORT/postgres`.

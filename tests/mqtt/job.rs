@@ -19,6 +19,8 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub struct World {
     pub folder: TempDir,
     pub broker: Mosquitto,
+    /// `mqtt`, or `mqtts` for TLS.
+    pub scheme: &'static str,
     /// Options of the URL.
     pub options: String,
     pub topic: &'static str,
@@ -33,7 +35,7 @@ impl World {
     pub fn with(start: impl FnOnce(&Path) -> std::io::Result<Mosquitto>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let broker = start(&folder.path().join("broker")).unwrap();
-        Self { folder, broker, options: "qos=1&session=readings".to_owned(), topic: "sensors/#" }
+        Self { folder, broker, scheme: "mqtt", options: "qos=1&session=readings".to_owned(), topic: "sensors/#" }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -41,7 +43,7 @@ impl World {
     }
 
     pub fn url(&self) -> String {
-        format!("mqtt://{}/{}?{}", self.broker.address(), self.topic, self.options)
+        format!("{}://{}/{}?{}", self.scheme, self.broker.address(), self.topic, self.options)
     }
 
     /// Returns the command of the job, with short epochs.

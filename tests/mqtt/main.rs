@@ -13,3 +13,4 @@ mod outage;
 mod payloads;
 mod refused;
 mod sessions;
+mod tls;

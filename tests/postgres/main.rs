@@ -12,3 +12,4 @@ mod job;
 mod pipeline;
 mod refused;
 mod server;
+mod tls;

@@ -12,9 +12,9 @@ use tidemill::prelude::*;
 use crate::faults::{Numbered, numbered, settings};
 use crate::server::{alone, database, execute, numbers, server};
 
-const COUNT: u64 = 20;
+pub const COUNT: u64 = 20;
 
-fn run(sink: PostgresSink<Numbered>, settings: JobSettings) -> Result<(), JobError> {
+pub fn run(sink: PostgresSink<Numbered>, settings: JobSettings) -> Result<(), JobError> {
     let source = Generator::new(COUNT, numbered);
     Job::new("refused", settings).run(move |flow| flow.source("numbers", &source)?.sink("out", &sink)).map(drop)
 }
@@ -25,7 +25,7 @@ fn refused(server: &Postgres, sink: impl FnOnce(tidemill::postgres::Database) ->
     run(sink, settings(scratch.path())).unwrap_err().report()
 }
 
-fn contains(error: &str, parts: &[&str]) {
+pub fn contains(error: &str, parts: &[&str]) {
     assert!(parts.iter().all(|part| error.contains(part)), "{error}");
 }
 

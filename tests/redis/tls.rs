@@ -1,6 +1,5 @@
 //! An encrypted connection, with a certificate that was made for the test.
 
-use std::process::Command;
 use std::time::Duration;
 
 use testkit::free_address;
@@ -9,20 +8,12 @@ use tidemill::redis::RedisServer;
 use crate::faults::{checkpoints, ids, settings, stream};
 use crate::refused::{contains, run};
 use crate::server::server_with;
+use tests::certificates::certificate;
 
 #[test]
 fn an_encrypted_connection_needs_the_authority_that_has_signed() {
     let scratch = tempfile::tempdir().unwrap();
-    let [key, certificate] = ["key.pem", "cert.pem"].map(|name| scratch.path().join(name).display().to_string());
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &certificate])
-        .output();
-    if !made.is_ok_and(|output| output.status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "CI must have openssl");
-        eprintln!("NOT RUN: no openssl: `cargo xtask test` installs it");
-        return;
-    }
+    let Some((key, certificate)) = certificate(scratch.path(), "localhost") else { return };
     let port = free_address().port();
     let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &certificate];
     let number = port.to_string();

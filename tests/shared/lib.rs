@@ -10,6 +10,7 @@ use std::time::Duration;
 use tidemill::job::JobSettings;
 
 pub mod beside;
+pub mod certificates;
 pub mod control;
 pub mod crashes;
 pub mod drifting;

@@ -1,7 +1,6 @@
 //! Encrypted connections, with certificates that are made for the test.
 
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,22 +11,7 @@ use tidemill::prelude::*;
 use crate::faults::{Numbered, each_under_one_key, run};
 use crate::refused::contains;
 use crate::server::{ReadWrite, Reply, Server};
-
-/// Makes a key and a certificate that is its own authority. Returns their files.
-fn certificate(folder: &Path, name: &str) -> Option<(String, String)> {
-    let [key, certificate] =
-        ["key", "cert"].map(|kind| folder.join(format!("{name}-{kind}.pem")).display().to_string());
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", &format!("/CN={name}")])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &certificate])
-        .output();
-    if made.is_ok_and(|output| output.status.success()) {
-        return Some((key, certificate));
-    }
-    assert!(std::env::var_os("CI").is_none(), "CI must have openssl");
-    eprintln!("NOT RUN: no openssl: `cargo xtask test` installs it");
-    None
-}
+use tests::certificates::certificate;
 
 /// Starts a server with this key and certificate, which asks for a client's certificate if there is an authority for it.
 fn server(key: &str, certificate: &str, client_authority: Option<&str>) -> Server {
