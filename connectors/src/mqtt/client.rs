@@ -127,6 +127,11 @@ fn tls(broker: &Broker) -> Result<TlsConfiguration, ConnectorError> {
         ConnectorError::caused(ErrorKind::Invalid, format!("could not {what} for {broker}"), e)
     };
     let certificates = native_tls::Certificate::stack_from_pem(&pem).map_err(|e| invalid("read certificates", e))?;
+    if certificates.is_empty() {
+        // Each certificate of a broker would be refused, without the reason.
+        let message = format!("could not read certificates for {broker}: the file has none in PEM");
+        return Err(ConnectorError::new(ErrorKind::Invalid, message));
+    }
     let mut builder = native_tls::TlsConnector::builder();
     builder.disable_built_in_roots(true);
     certificates.into_iter().for_each(|certificate| _ = builder.add_root_certificate(certificate));
